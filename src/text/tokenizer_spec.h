@@ -1,0 +1,41 @@
+// What a tokenizer is, as its file states it: filled by format/ from GGUF metadata or from a Hugging
+// Face tokenizer.json, compiled by text/tokenizer.h. Plain data; nothing here is trusted or checked
+// beyond what its reader checked (types, UTF-8, sizes).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace text {
+
+enum class TokenKind : uint8_t { normal = 1, unknown, control, user_defined, unused, byte };
+
+struct AddedToken {
+  int32_t id = -1;
+  std::string content;  // literal text, not in the byte alphabet
+  bool special = false, lstrip = false, rstrip = false, single_word = false, normalized = false;
+};
+
+struct PreTokenizerStep {
+  enum class Kind { split_isolated, byte_level_gpt2, digits_individual, digits_together } kind;
+  std::string pattern;  // split_isolated: the expression; matches and gaps both become fragments
+};
+
+struct TokenizerSpec {
+  std::vector<std::string> tokens;      // by id; byte alphabet for normal ones, literal otherwise
+  std::vector<TokenKind> kinds;         // as many as tokens
+  std::vector<std::pair<std::string, std::string>> merges;  // by rank
+  std::vector<AddedToken> added;
+  std::vector<PreTokenizerStep> pre_tokenizer;  // from tokenizer.json
+  std::string pre_tokenizer_name;       // from GGUF (`tokenizer.ggml.pre`) when the steps are empty
+  bool normalizer_nfc = false;
+  bool ignore_merges = false;
+  int32_t bos_id = -1, eos_id = -1, pad_id = -1, unknown_id = -1;
+  bool add_bos = false, add_eos = false;
+  std::vector<int32_t> end_ids;         // every id that ends a generation
+  std::string chat_template;            // empty: none
+};
+
+}  // namespace text
