@@ -1,0 +1,71 @@
+#include "base/json.h"
+
+#include <gtest/gtest.h>
+
+namespace base {
+namespace {
+
+TEST(Json, KeepsOrderAndTypes) {
+  auto json = parse_json(R"({"b":1,"a":[true,null,"é",1.5,-7],"c":{}})", "test");
+  ASSERT_TRUE(json);
+  EXPECT_EQ(json->dump(), R"({"b":1,"a":[true,null,"é",1.5,-7],"c":{}})");
+  EXPECT_TRUE(json->find("b")->is_integer());
+  EXPECT_FALSE(json->find("a")->as_array()[3].is_integer());
+  EXPECT_EQ(json->find("missing"), nullptr);
+}
+
+TEST(Json, IntegersBeyondInt64AreDoubles) {
+  auto json = parse_json("[9223372036854775807,9223372036854775808,1e3]", "test");
+  ASSERT_TRUE(json);
+  EXPECT_TRUE(json->as_array()[0].is_integer());
+  EXPECT_FALSE(json->as_array()[1].is_integer());
+  EXPECT_EQ(json->as_array()[1].as_number(), 9223372036854775808.0);
+  EXPECT_EQ(json->as_array()[2].as_number(), 1000.0);
+}
+
+TEST(Json, RefusesWhatIsNotJson) {
+  for (const char* text : {"", "{", "[1,]", "nan", "{\"a\":1}x", "\"\xff\"", "\"\xed\xa0\x80\"",
+                           "[1 2]", "{\"a\"}", "01", "'a'"}) {
+    auto json = parse_json(text, "body");
+    ASSERT_FALSE(json) << text;
+    EXPECT_EQ(json.error().kind, ErrorKind::invalid_input) << text;
+    EXPECT_NE(json.error().what.find("body"), std::string::npos);
+  }
+}
+
+TEST(Json, DepthIsBounded) {
+  JsonLimits limits;
+  limits.depth_max = 10;
+  EXPECT_TRUE(parse_json(std::string(10, '[') + std::string(10, ']'), "x", limits));
+  auto deep = parse_json(std::string(11, '[') + std::string(11, ']'), "x", limits);
+  ASSERT_FALSE(deep);
+  EXPECT_EQ(deep.error().kind, ErrorKind::limit_exceeded);
+  EXPECT_FALSE(parse_json(std::string(1'000'000, '['), "x", limits));
+}
+
+TEST(Json, BytesAreBounded) {
+  JsonLimits limits;
+  limits.bytes_max = 8;
+  auto json = parse_json("\"123456789\"", "x", limits);
+  ASSERT_FALSE(json);
+  EXPECT_EQ(json.error().kind, ErrorKind::limit_exceeded);
+}
+
+TEST(Json, DuplicateKeys) {
+  auto last_wins = parse_json(R"({"a":1,"b":2,"a":3})", "x");
+  ASSERT_TRUE(last_wins);
+  EXPECT_EQ(last_wins->dump(), R"({"a":3,"b":2})");
+  JsonLimits limits;
+  limits.duplicate_keys_refused = true;
+  EXPECT_FALSE(parse_json(R"({"a":1,"b":2,"a":3})", "x", limits));
+}
+
+TEST(Json, DumpEscapes) {
+  Json json = Json::object();
+  json.set("q\"", "a\n\x01\\");
+  json.set("bad", std::string("\xff"));
+  EXPECT_EQ(json.dump(), "{\"q\\\"\":\"a\\n\\u0001\\\\\",\"bad\":\"\xEF\xBF\xBD\"}");
+}
+
+}  // namespace
+}  // namespace base
