@@ -1,12 +1,11 @@
-// The small parts of base: names in errors, UTF-8, checked arithmetic, clock, random, catalogue, log.
-#include <unistd.h>
-
+// The small parts of base: names in errors, UTF-8, checked arithmetic, clock, random, catalogue,
+// log.
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <string>
-
 #include <gtest/gtest.h>
+#include <string>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -31,8 +30,9 @@ TEST(Utf8, TableOfWellFormedSequences) {
   for (const char* good : {"", "a", "é", "€", "😀", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"}) {
     EXPECT_TRUE(is_utf8(good)) << good;
   }
-  for (const char* bad : {"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
-                          "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "a\xff"}) {
+  for (const char* bad :
+       {"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "a\xff"}) {
     EXPECT_FALSE(is_utf8(bad)) << bad;
   }
 }
@@ -86,14 +86,16 @@ TEST(Log, WritesOneLineOfEnumsAndNumbers) {
   Log log(clock, ends[1], LogLevel::info);
   log.write(LogLevel::debug, LogEvent::process_started);
   log.write(LogLevel::info, LogEvent::process_started,
-            {{LogKey::pid, int64_t{42}}, {LogKey::account_hash, LogHash{255}},
+            {{LogKey::pid, int64_t{42}},
+             {LogKey::account_hash, LogHash{255}},
              {LogKey::duration_ms, LogDurationMs{7}}});
   close(ends[1]);
   std::string line(256, '\0');
   line.resize(static_cast<size_t>(read(ends[0], line.data(), line.size())));
   close(ends[0]);
-  EXPECT_EQ(line, "2023-11-14T22:13:20.000Z info process.started pid=42 "
-                  "account=00000000000000ff duration_ms=7ms\n");
+  EXPECT_EQ(line,
+            "2023-11-14T22:13:20.000Z info process.started pid=42 "
+            "account=00000000000000ff duration_ms=7ms\n");
 }
 
 }  // namespace

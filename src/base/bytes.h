@@ -27,8 +27,7 @@ class ByteReader {
   }
 
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  std::optional<T> read() {
+  requires std::is_trivially_copyable_v<T> std::optional<T> read() {
     if (remaining() < sizeof(T)) return std::nullopt;
     T value;
     std::memcpy(&value, bytes_.data() + position_, sizeof(T));

@@ -6,6 +6,6 @@ namespace base {
 [[noreturn]] void check_failed(const char* file, int line, const char* condition, const char* why);
 }
 
-#define CHECK(condition, why) \
+#define CHECK(condition, why)                   \
   (__builtin_expect(!!(condition), 1) ? (void)0 \
                                       : ::base::check_failed(__FILE__, __LINE__, #condition, why))

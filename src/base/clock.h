@@ -9,8 +9,8 @@ namespace base {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual int64_t monotonic_ns() const = 0;   // never goes back; for durations and deadlines
-  virtual int64_t wall_unix_ms() const = 0;   // for showing to people and `created` fields
+  virtual int64_t monotonic_ns() const = 0;  // never goes back; for durations and deadlines
+  virtual int64_t wall_unix_ms() const = 0;  // for showing to people and `created` fields
   int64_t monotonic_ms() const { return monotonic_ns() / 1'000'000; }
 };
 

@@ -90,9 +90,8 @@ class TreeBuilder {
   bool settle_duplicates(Json::Object& members) {
     std::vector<uint32_t> order(members.size());
     for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-      return members[a].first < members[b].first;
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](uint32_t a, uint32_t b) { return members[a].first < members[b].first; });
     std::vector<bool> dropped;
     for (size_t i = 0; i < order.size();) {
       size_t j = i + 1;
@@ -204,9 +203,8 @@ std::string Json::dump() const {
 
 Result<Json> parse_json(std::string_view text, std::string_view what, const JsonLimits& limits) {
   if (text.size() > limits.bytes_max) {
-    return fail(ErrorKind::limit_exceeded,
-                fmt::format("{} has {} bytes, at most {} are read", what, text.size(),
-                            limits.bytes_max));
+    return fail(ErrorKind::limit_exceeded, fmt::format("{} has {} bytes, at most {} are read", what,
+                                                       text.size(), limits.bytes_max));
   }
   TreeBuilder builder(limits);
   bool ok = false;

@@ -79,6 +79,7 @@ struct JsonLimits {
 };
 
 // `what` names the source in errors: "request body", "config.json".
-Result<Json> parse_json(std::string_view text, std::string_view what, const JsonLimits& limits = {});
+Result<Json> parse_json(std::string_view text, std::string_view what,
+                        const JsonLimits& limits = {});
 
 }  // namespace base

@@ -16,21 +16,63 @@ namespace base {
 enum class LogLevel : uint8_t { error, warning, info, debug };
 
 enum class LogEvent : uint8_t {
-  process_started, process_ready, process_exited, process_restarted, process_stopping,
-  seal_layer_on, seal_layer_off, listener_open, connections_refused, requests_malformed,
-  engine_attached, engine_lost, model_loading, model_loaded, model_load_failed, model_unloaded,
-  request_refused, request_ended, preempted, setup_done, signin_refused, session_created,
-  session_revoked, state_write_failed, internal_fault
+  process_started,
+  process_ready,
+  process_exited,
+  process_restarted,
+  process_stopping,
+  seal_layer_on,
+  seal_layer_off,
+  listener_open,
+  connections_refused,
+  requests_malformed,
+  engine_attached,
+  engine_lost,
+  model_loading,
+  model_loaded,
+  model_load_failed,
+  model_unloaded,
+  request_refused,
+  request_ended,
+  preempted,
+  setup_done,
+  signin_refused,
+  session_created,
+  session_revoked,
+  state_write_failed,
+  internal_fault
 };
 
 enum class LogKey : uint8_t {
-  pid, exit_status, signal, port, restarts, layer, errno_value, count, bytes, tokens, prompt_tokens,
-  cached_tokens, completion_tokens, duration_ms, wait_ms, status, error_kind, request, account_hash,
-  model_index, threads
+  pid,
+  exit_status,
+  signal,
+  port,
+  restarts,
+  layer,
+  errno_value,
+  count,
+  bytes,
+  tokens,
+  prompt_tokens,
+  cached_tokens,
+  completion_tokens,
+  duration_ms,
+  wait_ms,
+  status,
+  error_kind,
+  request,
+  account_hash,
+  model_index,
+  threads
 };
 
-struct LogHash { uint64_t value; };          // printed in hex
-struct LogDurationMs { int64_t value; };
+struct LogHash {
+  uint64_t value;
+};  // printed in hex
+struct LogDurationMs {
+  int64_t value;
+};
 
 struct LogField {
   LogKey key;
@@ -39,7 +81,8 @@ struct LogField {
 
 class Log {
  public:
-  Log(const Clock& clock, int descriptor, LogLevel least) : clock_(clock), fd_(descriptor), least_(least) {}
+  Log(const Clock& clock, int descriptor, LogLevel least)
+      : clock_(clock), fd_(descriptor), least_(least) {}
   void write(LogLevel level, LogEvent event, std::initializer_list<LogField> fields = {});
 
  private:

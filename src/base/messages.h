@@ -3,10 +3,9 @@
 // take the same arguments, which a test checks.
 #pragma once
 
+#include <fmt/format.h>
 #include <string>
 #include <string_view>
-
-#include <fmt/format.h>
 
 namespace base {
 

@@ -1,9 +1,8 @@
 #include "base/pool.h"
 
-#include <immintrin.h>
-
 #include <atomic>
 #include <condition_variable>
+#include <immintrin.h>
 #include <mutex>
 #include <thread>
 #include <vector>

@@ -1,9 +1,8 @@
 #include "base/pool.h"
 
 #include <atomic>
-#include <vector>
-
 #include <gtest/gtest.h>
+#include <vector>
 
 namespace base {
 namespace {

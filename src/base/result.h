@@ -4,12 +4,11 @@
 // why, and what to do next. It never carries user text (prompts, answers, file contents).
 #pragma once
 
+#include <fmt/format.h>
 #include <string>
 #include <string_view>
-#include <utility>
-
-#include <fmt/format.h>
 #include <tl/expected.hpp>
+#include <utility>
 
 namespace base {
 
@@ -60,14 +59,14 @@ std::string shown_name(std::string_view foreign);
 // ASSIGN(auto v, expr): the same as a declaration.
 #define BASE_CONCAT_(a, b) a##b
 #define BASE_CONCAT(a, b) BASE_CONCAT_(a, b)
-#define TRY(expr)                                                     \
-  do {                                                                \
-    auto&& try_result_ = (expr);                                      \
+#define TRY(expr)                                                          \
+  do {                                                                     \
+    auto&& try_result_ = (expr);                                           \
     if (!try_result_) return ::base::fail(std::move(try_result_).error()); \
   } while (false)
-#define ASSIGN_IMPL_(tmp, declaration, expr)                \
-  auto tmp = (expr);                                        \
-  if (!tmp) return ::base::fail(std::move(tmp).error());    \
+#define ASSIGN_IMPL_(tmp, declaration, expr)             \
+  auto tmp = (expr);                                     \
+  if (!tmp) return ::base::fail(std::move(tmp).error()); \
   declaration = std::move(*tmp)
 #define ASSIGN(declaration, ...) \
   ASSIGN_IMPL_(BASE_CONCAT(assign_result_, __LINE__), declaration, (__VA_ARGS__))
