@@ -5,7 +5,10 @@
 // and other one-shot verbs), later a remote server.
 //
 // Threads: every method may be called from any thread. Event sinks are called on the client's own
-// reading thread, one event at a time for a request, and must not block.
+// reading thread, one event at a time for a request, and must not block; they may call cancel()
+// and answer_now(). start(), tokenize(), detokenize() and prompt_size() wait until the engine has
+// read the text (milliseconds; call_timeout_ms of child_client.h at most): not for a loop thread.
+// cancel(), answer_now(), models() and stats() never wait.
 #pragma once
 
 #include <cstdint>
@@ -140,14 +143,23 @@ struct EngineStats {  // for /metrics and the page; all monotonic since the engi
   int kv_pages_total = 0, kv_pages_used = 0;
 };
 
-struct PromptSize { int tokens = 0, context_tokens = 0; };
+struct PromptSize {
+  int tokens = 0;          // of the whole rendered prompt
+  int context_tokens = 0;  // what prompt and answer share; a prompt fits if tokens < context_tokens
+  // How many of the oldest exchanges (a user message and what follows it up to the next one) must
+  // be left out until the prompt fits with room for an answer. 0: it fits. -1: even the last
+  // question alone does not fit.
+  int drop_exchanges = 0;
+};
 
 class EngineClient {
  public:
   virtual ~EngineClient() = default;
 
-  // Takes the request or refuses it at once (unknown model, prompt too long: limit_exceeded with
-  // the two numbers in `why`, engine restarting: unavailable). After success events follow.
+  // Takes the request or refuses it at once: unknown model: not_found; prompt too long:
+  // limit_exceeded with the numbers in `why` (and typed in prompt_size()); values out of range:
+  // invalid_input; engine restarting: unavailable. After success events follow; the first may come
+  // before start() has returned.
   virtual base::Result<void> start(Request request, EventSink sink) = 0;
   // Ends within one step; End{cancelled} follows. Unknown ids are ignored.
   virtual void cancel(uint64_t request_id) = 0;

@@ -1,0 +1,43 @@
+// EngineOptions: everything that an engine is told when it starts. Plain data; the composition root
+// fills it from configuration, the child process gets it on its command line or inherits it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace engine {
+
+struct ModelEntry {
+  std::string id;          // as clients name it; unique
+  std::string path;        // a .gguf file or a Hugging Face directory
+  bool starter = false;    // the demonstration model
+  int context_tokens = 0;  // what is served; 0: what the file declares, within default_context_max
+};
+
+struct EngineOptions {
+  std::vector<ModelEntry> models;
+  bool preload_first = true;  // load models[0] at once, before anyone asks
+  int threads = 0;            // arithmetic threads, the model thread included; 0: one a core
+  std::string isa;            // forced instruction set (tensor::choose_isa); empty: the best
+  bool exact = false;         // f32 activations: one-shot verbs and goldens only
+  // Weights, KV and work space of all resident models together. 0: what the machine has available
+  // when the engine starts, less memory_margin_bytes.
+  uint64_t memory_bytes_max = 0;
+  int64_t unload_after_idle_ms = -1;  // a model that nobody used for so long is unloaded; -1: never
+  int running_max = 16;               // requests computed at the same time
+  int waiting_max = 1024;             // requests in the queue; above: refused as unavailable
+  int kv_tokens = 0;  // positions of the key/value cache; 0: two full contexts, at least 16,384
+  // Prompt tokens of one step; 0: as many as the measured speed computes in step_target_ms.
+  int prompt_chunk_tokens = 0;
+  bool prefix_cache = true;
+  std::function<void(std::string_view)> log;  // one line, never text of a member; may be empty
+};
+
+inline constexpr int default_context_max = 32'768;
+inline constexpr uint64_t memory_margin_bytes = 512ull << 20;
+inline constexpr int step_target_ms = 150;  // so that Stop is heard soon
+
+}  // namespace engine
