@@ -6,7 +6,8 @@
 //   supervisor: socketpair(a, b); start the engine with a; send b to the gate (SCM_RIGHTS)
 //   gate:       client.attach(b);   models() and stats() become current; start() works
 //   engine dies: every running request gets End{failed, unavailable}; on_lost() is called once;
-//               start() refuses as unavailable until the next attach(); models() keeps the last list
+//               start() refuses as unavailable until the next attach(); models() keeps the last
+//               list
 //
 // Threads: any thread may call anything; one reading thread per connection calls the sinks.
 #pragma once

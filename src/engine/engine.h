@@ -27,7 +27,7 @@ namespace engine {
 // ---- what goes in ----------------------------------------------------------------------------
 
 struct Message {
-  std::string role;     // "system", "user", "assistant"
+  std::string role;  // "system", "user", "assistant"
   std::string content;
   std::string name;               // empty: none
   std::string reasoning_content;  // assistant only; templates decide what becomes of it
@@ -53,8 +53,8 @@ struct ChatPrompt {
   base::Json template_arguments;  // object or null: extra keywords for the chat template
 };
 struct TextPrompt {
-  std::string text;          // /v1/completions: no template; special tokens parsed
-  bool add_bos = true;       // if the tokenizer says so
+  std::string text;     // /v1/completions: no template; special tokens parsed
+  bool add_bos = true;  // if the tokenizer says so
 };
 struct IdsPrompt {
   std::vector<int32_t> ids;  // taken as they are
@@ -62,19 +62,20 @@ struct IdsPrompt {
 using Prompt = std::variant<ChatPrompt, TextPrompt, IdsPrompt>;
 
 struct Request {
-  uint64_t id = 0;      // chosen by the caller, unique among its running requests
-  std::string model;    // an id of models()
+  uint64_t id = 0;    // chosen by the caller, unique among its running requests
+  std::string model;  // an id of models()
   Prompt prompt;
   SamplingParams sampling;
-  int tokens_max = -1;  // new tokens; -1: until the context is full
-  std::vector<std::string> stop_strings;   // <= 16, checked by api; not part of the output
+  int tokens_max = -1;                    // new tokens; -1: until the context is full
+  std::vector<std::string> stop_strings;  // <= 16, checked by api; not part of the output
   std::vector<int32_t> stop_ids;
   bool ignore_end_tokens = false;
-  int logprobs_top = -1;      // -1: none; n >= 0: the chosen token's and the n most likely
+  int logprobs_top = -1;         // -1: none; n >= 0: the chosen token's and the n most likely
   bool prompt_logprobs = false;  // echo: a PromptToken event per prompt token
   bool exact = false;            // f32 activations (one-shot verbs only)
   int thinking_tokens_max = -1;  // budget: then the engine ends the thinking, as with answer_now()
-  uint64_t account = 0;  // fairness key and cache salt: requests of two accounts share no cache page
+  uint64_t account =
+      0;  // fairness key and cache salt: requests of two accounts share no cache page
 };
 
 // ---- what comes out --------------------------------------------------------------------------
@@ -89,13 +90,22 @@ struct Token {  // one sampled token
   std::vector<TokenLogprob> top;  // logprobs_top of them, most likely first
 };
 
-struct Queued {   // sent at once and whenever it changes
+struct Queued {      // sent at once and whenever it changes
   int position = 0;  // 1: next
   int64_t wait_ms_low = 0, wait_ms_high = 0;
 };
-struct Loading { std::string model; int64_t remaining_ms = 0; double fraction = 0; };
-struct Reading { int done = 0, total = 0, cached = 0; };  // prompt tokens; first one: admitted
-struct PromptToken { Token token; bool has_logprob = false; };  // the first has none
+struct Loading {
+  std::string model;
+  int64_t remaining_ms = 0;
+  double fraction = 0;
+};
+struct Reading {
+  int done = 0, total = 0, cached = 0;
+};  // prompt tokens; first one: admitted
+struct PromptToken {
+  Token token;
+  bool has_logprob = false;
+};  // the first has none
 enum class Part : uint8_t { reasoning, answer };
 struct Delta {  // whole UTF-8 characters only; text may be empty when only logprobs arrive
   Part part = Part::answer;
@@ -113,7 +123,7 @@ struct End {
   EndReason reason = EndReason::stop;
   bool context_full = false;  // `length` because the context ended, not tokens_max
   Usage usage;
-  base::Error error;          // when failed; kind unavailable: the engine died, may be retried
+  base::Error error;  // when failed; kind unavailable: the engine died, may be retried
 };
 using Event = std::variant<Queued, Loading, Reading, PromptToken, Delta, End>;
 // End is the last event of every request that start() accepted, always.
@@ -123,15 +133,15 @@ using EventSink = std::function<void(uint64_t request_id, const Event&)>;
 
 enum class ThinkingSupport : uint8_t { never, optional, always };
 struct ModelStatus {
-  std::string id;            // as clients name it
+  std::string id;  // as clients name it
   std::string architecture, quantization, license;
   uint64_t parameters = 0, weight_bytes = 0, memory_bytes = 0;  // memory: weights + KV + workspace
-  int context_tokens = 0;    // what this server serves, <= what the file declares
+  int context_tokens = 0;  // what this server serves, <= what the file declares
   bool loaded = false;
   ThinkingSupport thinking = ThinkingSupport::never;
   bool has_template = false;
-  bool starter = false;      // the demonstration model
-  base::Json defaults;       // {"temperature":…, "top_p":…} from the file or the family's advice
+  bool starter = false;  // the demonstration model
+  base::Json defaults;   // {"temperature":…, "top_p":…} from the file or the family's advice
   int64_t created_unix = 0;
 };
 
