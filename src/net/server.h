@@ -25,11 +25,12 @@ struct ServerLimits {
   int header_fields_max = 64;
   int target_bytes_max = 4096;
   int64_t body_bytes_max = 8ll << 20;
-  int header_deadline_ms = 5'000;       // from the first byte (or accept) to the end of the header
-  int body_rate_bytes_per_s_min = 4096; // after a grace of body_grace_ms
+  int64_t body_bytes_total_max = 256ll << 20;  // unfinished bodies of all connections together
+  int header_deadline_ms = 5'000;        // from the first byte (or accept) to the end of the header
+  int body_rate_bytes_per_s_min = 4096;  // after a grace of body_grace_ms
   int body_grace_ms = 2'000;
   int idle_keep_alive_ms = 60'000;
-  int write_deadline_ms = 10'000;       // a client that takes nothing for so long is dropped
+  int write_deadline_ms = 10'000;            // a client that takes nothing for so long is dropped
   int stream_buffer_bytes_max = 256 * 1024;  // unsent bytes of one stream; above: dropped
   int connections_max = 4096;
   int connections_per_prefix_max = 1024;  // IPv4 /24, IPv6 /64; loopback counts too
@@ -38,12 +39,12 @@ struct ServerLimits {
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Request {
-  std::string method;   // upper case
-  std::string path;     // percent-decoded, normalised, starts with '/', no ".."
-  std::string query;    // raw, without '?'
-  Headers headers;      // names in lower case
+  std::string method;  // upper case
+  std::string path;    // percent-decoded, normalised, starts with '/', no ".."
+  std::string query;   // raw, without '?'
+  Headers headers;     // names in lower case
   std::string body;
-  std::string peer;     // numeric address
+  std::string peer;  // numeric address
   // The first value, or empty.
   std::string_view header(std::string_view lower_case_name) const;
   std::string_view query_value(std::string_view key, std::string& storage) const;  // decoded
@@ -51,8 +52,10 @@ struct Request {
 
 struct Response {
   int status = 200;
-  Headers headers;      // content-length and date are added
+  Headers headers;  // content-length and date are added
   std::string body;
+  // Sent instead of `body` when set, and never copied: for files that many clients fetch.
+  std::shared_ptr<const std::string> shared_body;
 };
 
 // One request being answered. Exactly one of respond() or begin_stream() is called; if neither is
@@ -69,14 +72,17 @@ class Exchange {
   virtual bool write(std::string_view bytes) = 0;
   virtual void end_stream() = 0;
 
-  // Called once, on the loop thread, when the client goes away before the answer is complete.
+  // Called once, on the loop thread, when the client goes away before the answer is complete (or
+  // the server stops). Dropped without a call once the answer is complete.
   virtual void on_disconnect(std::function<void()> callback) = 0;
 };
 
 using Handler = std::function<void(std::shared_ptr<Exchange>)>;
 
-struct ServerStats {
+struct ServerStats {  // all but `open` only grow
   int64_t accepted = 0, refused_full = 0, timed_out = 0, malformed = 0, requests = 0;
+  int64_t evicted = 0;     // given up for a newcomer: slow headers first, then the longest idle
+  int64_t overflowed = 0;  // streams dropped because the client did not read
   int open = 0;
 };
 
@@ -95,6 +101,8 @@ class Server {
 base::Result<std::unique_ptr<Server>> make_server(int listener, ServerLimits limits,
                                                   Handler handler);
 // Binds and listens. Anything but loopback is refused with the reason until accounts and TLS exist.
+// Port 0 takes a free one; listener_port() tells which.
 base::Result<int> open_listener(const std::string& host, int port);
+base::Result<int> listener_port(int listener);
 
 }  // namespace net

@@ -1,0 +1,5 @@
+# Boost is header-only here (Asio) and stays behind net/*.cc. libboost1.81-dev: 1.74 lacks what we
+# use, and the two packages conflict.
+find_package(Boost 1.81 REQUIRED)
+target_include_directories(nautile_net SYSTEM PRIVATE ${Boost_INCLUDE_DIRS})
+target_compile_definitions(nautile_net PRIVATE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_HEADER_ONLY)
