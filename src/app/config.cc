@@ -1,0 +1,177 @@
+#include "app/config.h"
+
+#include <charconv>
+#include <cstdlib>
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include "base/check.h"
+
+namespace app {
+namespace {
+
+constexpr uint64_t config_bytes_max = 1 << 20;
+
+std::string variable_name(std::string_view key) {
+  std::string name = "NAUTILE_";
+  for (char c : key) name += c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  return name;
+}
+
+std::vector<std::string> split_list(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const size_t comma = text.find(',');
+    if (comma != 0) parts.emplace_back(text.substr(0, comma));
+    text = comma == std::string_view::npos ? std::string_view{} : text.substr(comma + 1);
+  }
+  return parts;
+}
+
+}  // namespace
+
+std::string_view origin_name(Origin origin) {
+  switch (origin) {
+    case Origin::standard:
+      return "default";
+    case Origin::file:
+      return "file";
+    case Origin::environment:
+      return "environment";
+    case Origin::flag:
+      return "flag";
+  }
+  return "?";
+}
+
+const std::vector<SettingSpec>& setting_specs() {
+  using Kind = SettingSpec::Kind;
+  static const std::vector<SettingSpec> specs = {
+      {Kind::text, "listen", "127.0.0.1:8080", 0, 0, "address and port to serve on (loopback)"},
+      {Kind::list, "model", "", 0, 0, "models to serve: names, .gguf files or directories"},
+      {Kind::text, "default-model", "", 0, 0, "the model used when a client names none"},
+      {Kind::integer, "threads", "0", 0, 256, "threads that compute; 0: one per core"},
+      {Kind::integer, "context", "8192", 256, 1 << 20, "tokens that a conversation may hold"},
+      {Kind::integer, "kv-cache-mb", "0", 0, 1 << 20,
+       "memory for the key/value cache; 0: for 4 full contexts, at most a quarter of the memory"},
+      {Kind::text, "kv-type", "f16", 0, 0, "storage of keys and values: f16 or bf16"},
+      {Kind::integer, "batch-tokens", "256", 16, 4096, "prompt tokens computed in one step"},
+      {Kind::integer, "batch-sequences", "16", 1, 256, "answers computed at the same time"},
+      {Kind::integer, "queue", "256", 1, 65536, "requests that may wait"},
+      {Kind::text, "isa", "auto", 0, 0, "instruction set: auto, scalar, avx2, avx512"},
+      {Kind::text, "language", "auto", 0, 0, "language of the terminal: auto, en, fr"},
+      {Kind::text, "log-level", "warning", 0, 0, "error, warning, info or debug"},
+  };
+  return specs;
+}
+
+const SettingSpec* find_spec(std::string_view key) {
+  for (const SettingSpec& spec : setting_specs()) {
+    if (spec.key == key) return &spec;
+  }
+  return nullptr;
+}
+
+base::Result<void> Config::put(std::string_view key, std::vector<std::string> values, Origin origin,
+                               std::string_view where) {
+  const SettingSpec* spec = find_spec(key);
+  CHECK(spec != nullptr, "callers look the key up first");
+  if (spec->kind == SettingSpec::Kind::integer) {
+    int64_t number = 0;
+    const std::string& text = values.front();
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (failure != std::errc() || end != text.data() + text.size() || number < spec->least ||
+        number > spec->most) {
+      return base::fail(
+          base::ErrorKind::wrong_usage,
+          fmt::format("{} = {} ({}) is not acceptable", key, base::shown_name(text), where),
+          fmt::format("a whole number from {} to {} is expected", spec->least, spec->most));
+    }
+  }
+  settings_.insert_or_assign(std::string(key), Setting{std::move(values), origin});
+  return {};
+}
+
+base::Result<void> Config::read_toml(const std::string& path) {
+  auto text = read_file(path, config_bytes_max);
+  if (!text) {
+    if (text.error().kind == base::ErrorKind::not_found) return {};
+    return base::fail(text.error());
+  }
+  const toml::parse_result parsed = toml::parse(*text, path);
+  if (!parsed) {
+    return base::fail(base::ErrorKind::invalid_input,
+                      fmt::format("{}:{}: {}", path, parsed.error().source().begin.line,
+                                  parsed.error().description()),
+                      "", "correct the line, or remove the file to use the defaults");
+  }
+  for (const auto& [name, node] : parsed.table()) {
+    std::string key(name.str());
+    for (char& c : key) c = c == '_' ? '-' : c;
+    const SettingSpec* spec = find_spec(key);
+    if (spec == nullptr) {
+      return base::fail(base::ErrorKind::invalid_input,
+                        fmt::format("{}: there is no setting {}", path, base::shown_name(key)), "",
+                        "`nautile config` lists the settings");
+    }
+    std::vector<std::string> values;
+    const auto add = [&](const toml::node& value) {
+      if (const auto* string = value.as_string()) values.push_back(string->get());
+      if (const auto* number = value.as_integer()) values.push_back(std::to_string(number->get()));
+    };
+    if (const auto* array = node.as_array()) {
+      for (const toml::node& element : *array) add(element);
+    } else {
+      add(node);
+    }
+    if (values.empty() && !node.is_array()) {
+      return base::fail(base::ErrorKind::invalid_input,
+                        fmt::format("{}: {} has the wrong type", path, key),
+                        "text, a whole number or a list of texts is expected");
+    }
+    TRY(put(key, std::move(values), Origin::file, path));
+  }
+  return {};
+}
+
+base::Result<Config> Config::load(const Places& places,
+                                  const std::map<std::string, std::vector<std::string>>& flags) {
+  Config config;
+  for (const SettingSpec& spec : setting_specs()) {
+    std::vector<std::string> values{std::string(spec.standard)};
+    if (spec.kind == SettingSpec::Kind::list) values = split_list(spec.standard);
+    TRY(config.put(spec.key, std::move(values), Origin::standard, "default"));
+  }
+  TRY(config.read_toml(places.config_file));
+  for (const SettingSpec& spec : setting_specs()) {
+    const std::string name = variable_name(spec.key);
+    const char* value = std::getenv(name.c_str());
+    if (value == nullptr) continue;
+    std::vector<std::string> values{value};
+    if (spec.kind == SettingSpec::Kind::list) values = split_list(value);
+    TRY(config.put(spec.key, std::move(values), Origin::environment, name));
+  }
+  for (const auto& [key, values] : flags) {
+    TRY(config.put(key, values, Origin::flag, "--" + key));
+  }
+  return config;
+}
+
+const std::string& Config::text(std::string_view key) const {
+  const auto found = settings_.find(key);
+  CHECK(found != settings_.end() && !found->second.values.empty(), "load() filled every setting");
+  return found->second.values.front();
+}
+
+int64_t Config::integer(std::string_view key) const {
+  return std::strtoll(text(key).c_str(), nullptr, 10);
+}
+
+const std::vector<std::string>& Config::list(std::string_view key) const {
+  const auto found = settings_.find(key);
+  CHECK(found != settings_.end(), "load() filled every setting");
+  return found->second.values;
+}
+
+}  // namespace app

@@ -1,0 +1,179 @@
+#include "app/model_store.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <system_error>
+#include <unistd.h>
+
+namespace app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view gguf_suffix = ".gguf";
+
+// "name-00002-of-00003.gguf": gives the stem "name", the number and the count; 0 if not split.
+struct SplitName {
+  std::string stem;
+  int number = 0, count = 0;
+};
+SplitName split_name(const std::string& file) {
+  SplitName name;
+  name.stem = file.substr(0, file.size() - gguf_suffix.size());
+  // "-NNNNN-of-NNNNN" is 15 characters.
+  if (name.stem.size() <= 15) return name;
+  const std::string tail = name.stem.substr(name.stem.size() - 15);
+  int number = 0, count = 0;
+  if (std::sscanf(tail.c_str(), "-%5d-of-%5d", &number, &count) == 2 && number > 0 &&
+      count >= number) {
+    name.stem.resize(name.stem.size() - 15);
+    name.number = number;
+    name.count = count;
+  }
+  return name;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+std::string directory_name(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return fs::path(path).filename().string();
+}
+
+bool is_model_directory(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(path, error) && fs::exists(path / "config.json", error);
+}
+
+StoredModel describe(const std::string& path) {
+  StoredModel model;
+  model.path = path;
+  std::error_code error;
+  if (fs::is_directory(path, error)) {
+    model.name = directory_name(path);
+  } else {
+    model.name = split_name(fs::path(path).filename().string()).stem;
+  }
+  for (const std::string& file : files_of(model)) {
+    const auto bytes = fs::file_size(file, error);
+    if (!error) model.bytes += bytes;
+  }
+  model.starter = model.name == starter_name;
+  return model;
+}
+
+}  // namespace
+
+std::vector<std::string> files_of(const StoredModel& model) {
+  std::vector<std::string> files;
+  std::error_code error;
+  const fs::path path(model.path);
+  if (fs::is_directory(path, error)) {
+    for (const auto& entry : fs::directory_iterator(path, error)) {
+      if (entry.is_regular_file(error)) files.push_back(entry.path().string());
+    }
+    std::sort(files.begin(), files.end());
+    return files;
+  }
+  const SplitName name = split_name(path.filename().string());
+  if (name.count == 0) return {model.path};
+  for (int i = 1; i <= name.count; ++i) {
+    const fs::path part =
+        path.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", name.stem, i, name.count);
+    if (fs::exists(part, error)) files.push_back(part.string());
+  }
+  return files;
+}
+
+std::vector<StoredModel> stored_models(const Places& places) {
+  std::vector<StoredModel> models;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(places.models, error)) {
+    const std::string file = entry.path().filename().string();
+    if (is_model_directory(entry.path())) {
+      models.push_back(describe(entry.path().string()));
+    } else if (file.ends_with(gguf_suffix) && entry.is_regular_file(error) &&
+               split_name(file).number <= 1) {
+      models.push_back(describe(entry.path().string()));
+    }
+  }
+  std::sort(models.begin(), models.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  return models;
+}
+
+base::Result<StoredModel> find_model(const Places& places, const std::string& name_or_path) {
+  std::error_code error;
+  const bool looks_like_path = name_or_path.find('/') != std::string::npos ||
+                               std::string_view(name_or_path).ends_with(gguf_suffix);
+  if (fs::is_regular_file(name_or_path, error) || is_model_directory(name_or_path)) {
+    return describe(name_or_path);
+  }
+  if (fs::is_directory(name_or_path, error)) {
+    return base::fail(base::ErrorKind::invalid_input, name_or_path + " is no model directory",
+                      "it has no config.json", "give a .gguf file or a Hugging Face directory");
+  }
+  const std::vector<StoredModel> models = stored_models(places);
+  const std::string wanted = lower(name_or_path);
+  const StoredModel* prefix = nullptr;
+  int fitting = 0;
+  for (const StoredModel& model : models) {
+    if (lower(model.name) == wanted) return model;
+    if (lower(model.name).starts_with(wanted)) {
+      prefix = &model;
+      ++fitting;
+    }
+  }
+  if (fitting == 1 && !looks_like_path && !wanted.empty()) return *prefix;
+  return base::fail(base::ErrorKind::not_found,
+                    "there is no model " + base::shown_name(name_or_path),
+                    fitting > 1 ? "several stored models begin like this"
+                                : "it is neither a file nor the name of a stored model",
+                    "`nautile list` shows the models on this machine");
+}
+
+uint64_t machine_memory_bytes() {
+  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+         static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
+}
+
+uint64_t available_memory_bytes() {
+  std::ifstream file("/proc/meminfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    unsigned long long kib = 0;
+    if (std::sscanf(line.c_str(), "MemAvailable: %llu kB", &kib) == 1) return kib * 1024;
+  }
+  return machine_memory_bytes();
+}
+
+std::string pull_suggestion(uint64_t memory_bytes) {
+  struct Distill {
+    std::string_view reference;
+    double gib;  // Q4_K_M file, about
+  };
+  static constexpr Distill distills[] = {
+      {"hf:bartowski/DeepSeek-R1-Distill-Llama-70B-GGUF:Q4_K_M", 39.6},
+      {"hf:bartowski/DeepSeek-R1-Distill-Qwen-32B-GGUF:Q4_K_M", 18.5},
+      {"hf:bartowski/DeepSeek-R1-Distill-Qwen-14B-GGUF:Q4_K_M", 8.4},
+      {"hf:bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q4_K_M", 4.4},
+      {"hf:bartowski/DeepSeek-R1-Distill-Qwen-1.5B-GGUF:Q4_K_M", 1.1},
+  };
+  // A quarter of the memory is left to the cache, the system and everything else.
+  const double room_gib = static_cast<double>(memory_bytes) * 0.75 / (1ull << 30);
+  for (const Distill& distill : distills) {
+    if (distill.gib <= room_gib) return fmt::format("nautile pull {}", distill.reference);
+  }
+  return fmt::format("nautile pull {}", distills[std::size(distills) - 1].reference);
+}
+
+}  // namespace app

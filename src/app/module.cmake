@@ -1,0 +1,12 @@
+find_package(CLI11 REQUIRED)
+target_link_libraries(nautile_app PUBLIC CLI11::CLI11)
+find_library(SECCOMP seccomp REQUIRED)
+target_link_libraries(nautile_app PRIVATE ${SECCOMP})
+
+execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} describe --always --abbrev=12 --dirty=+
+                OUTPUT_VARIABLE NAUTILE_COMMIT OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT NAUTILE_COMMIT)
+  set(NAUTILE_COMMIT unknown)
+endif()
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/app/build_info.cc PROPERTIES COMPILE_DEFINITIONS
+  "NAUTILE_VERSION=\"${PROJECT_VERSION}\";NAUTILE_COMMIT=\"${NAUTILE_COMMIT}\";NAUTILE_COMPILER=\"${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}\";NAUTILE_FLAGS=\"${CMAKE_CXX_FLAGS_RELEASE} ${CMAKE_CXX_FLAGS}\"")

@@ -1,0 +1,67 @@
+// What every verb is given, and how a verb joins the command line: one file verb_NAME.cc with one
+// function add_NAME() that declares the subcommand and sets session.run. main.cc builds the
+// Session, parses, then calls run: nothing happens while the command line is still being read.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "app/config.h"
+#include "app/places.h"
+#include "base/clock.h"
+#include "base/messages.h"
+#include "base/random.h"
+#include "base/result.h"
+
+namespace app {
+
+// Exit codes of cli.md.
+enum Exit {
+  exit_done = 0,
+  exit_failed = 1,
+  exit_usage = 2,
+  exit_refused = 3,
+  exit_no_room = 4,
+  exit_unreachable = 5,
+  exit_interrupted = 130
+};
+int exit_code(base::ErrorKind kind);
+
+struct Session {
+  Places places;
+  base::SystemClock clock;
+  base::SystemRandom random;
+  base::Language language = base::Language::english;
+  std::map<std::string, std::vector<std::string>> flags;  // settings given on the command line
+  std::function<base::Result<int>()> run;                 // set by the chosen verb
+
+  base::Result<Config> config() const { return Config::load(places, flags); }
+};
+
+// Declares a verb with its two examples; `--help` shows both.
+CLI::App* declare_verb(CLI::App& root, const char* name, const char* summary, const char* examples);
+// Offers `--KEY` for a setting on this verb.
+void offer_setting(CLI::App* verb, Session& session, std::string_view key);
+
+void print_error(const Session& session, const base::Error& error);
+
+// All of standard input, at most `bytes_max`.
+base::Result<std::string> read_stdin(uint64_t bytes_max);
+// A file, or standard input for "-".
+base::Result<std::string> read_text_argument(const std::string& path, uint64_t bytes_max);
+// A JSON array of token ids, each a whole number in int32.
+base::Result<std::vector<int32_t>> parse_ids(std::string_view json, std::string_view what);
+
+void add_serve(CLI::App& root, Session& session);
+void add_run(CLI::App& root, Session& session);
+void add_models(CLI::App& root, Session& session);   // list, show, rm, ps
+void add_tokens(CLI::App& root, Session& session);   // tokenize, detokenize, template
+void add_measure(CLI::App& root, Session& session);  // logits, perplexity
+void add_bench(CLI::App& root, Session& session);
+void add_doctor(CLI::App& root, Session& session);
+void add_about(CLI::App& root, Session& session);  // config, completion, version, man
+
+}  // namespace app

@@ -1,0 +1,201 @@
+// list, show, rm, ps: the models on disk and the ones that a running server holds.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <unistd.h>
+
+#include "app/local_http.h"
+#include "app/model_store.h"
+#include "app/verb.h"
+#include "base/json.h"
+#include "format/model_files.h"
+
+namespace app {
+namespace {
+
+constexpr double mib = 1024.0 * 1024.0;
+
+struct ListOptions {
+  bool json = false, names = false;
+};
+
+base::Result<int> list_models(const Session& session, const ListOptions& options) {
+  const std::vector<StoredModel> models = stored_models(session.places);
+  for (const StoredModel& model : models) {
+    if (options.names) {
+      std::printf("%s\n", model.name.c_str());
+    } else if (options.json) {
+      std::printf("%s\n", base::Json::object({{"name", model.name},
+                                              {"path", model.path},
+                                              {"bytes", static_cast<int64_t>(model.bytes)},
+                                              {"starter", model.starter}})
+                              .dump()
+                              .c_str());
+    } else {
+      std::printf("%-48s %9.1f MiB%s\n", model.name.c_str(), static_cast<double>(model.bytes) / mib,
+                  model.starter ? "  demonstration model, not DeepSeek" : "");
+    }
+  }
+  if (models.empty() && !options.json && !options.names) {
+    std::fprintf(stderr, "%s\n",
+                 base::say(session.language, base::Message::serve_no_model,
+                           pull_suggestion(machine_memory_bytes()))
+                     .c_str());
+  }
+  return exit_done;
+}
+
+base::Json describe(const StoredModel& stored, const format::ModelFiles& files,
+                    const format::ModelConfig* config) {
+  base::Json object =
+      base::Json::object({{"name", stored.name},
+                          {"path", stored.path},
+                          {"container", files.container()},
+                          {"bytes", static_cast<int64_t>(files.bytes_total())},
+                          {"tensors", static_cast<int64_t>(files.tensors().size())}});
+  if (config != nullptr) {
+    object.set("architecture", config->architecture);
+    object.set("title", config->name);
+    object.set("license", config->license);
+    object.set("quantization", config->quantization);
+    object.set("parameters", static_cast<int64_t>(config->parameters));
+    object.set("layers", config->layers);
+    object.set("hidden", config->hidden);
+    object.set("heads", config->heads);
+    object.set("kv_heads", config->kv_heads);
+    object.set("head_dim", config->head_dim);
+    object.set("vocabulary", config->vocab);
+    object.set("context_tokens", config->context_tokens_max);
+    const int64_t kv_bytes_per_token =
+        int64_t{4} * config->layers * config->kv_heads * config->head_dim;
+    object.set("kv_bytes_per_token", kv_bytes_per_token);
+    const int64_t needed = static_cast<int64_t>(files.bytes_total()) + 8192 * kv_bytes_per_token +
+                           (int64_t{300} << 20);
+    object.set("memory_bytes_for_8k_context", needed);
+    object.set("fits", static_cast<uint64_t>(needed) <= available_memory_bytes());
+  }
+  return object;
+}
+
+struct ShowOptions {
+  std::string model;
+  bool json = false, metadata = false;
+};
+
+base::Result<int> show_model(const Session& session, const ShowOptions& options) {
+  ASSIGN(const StoredModel stored, find_model(session.places, options.model));
+  ASSIGN(const auto files, format::ModelFiles::open(stored.path));
+  const auto config = files->config();
+  base::Json object = describe(stored, *files, config ? &*config : nullptr);
+  if (!config) object.set("not_runnable", config.error().message());
+  if (options.metadata) object.set("metadata", files->metadata());
+  if (options.json) {
+    std::printf("%s\n", object.dump().c_str());
+    return exit_done;
+  }
+  for (const auto& [key, value] : object.as_object()) {
+    std::printf("%-28s %s\n", key.c_str(),
+                value.is_string() ? value.as_string().c_str() : value.dump().c_str());
+  }
+  return exit_done;
+}
+
+struct RemoveOptions {
+  std::string model;
+  bool yes = false;
+};
+
+base::Result<int> remove_model(const Session& session, const RemoveOptions& options) {
+  ASSIGN(const StoredModel model, find_model(session.places, options.model));
+  const std::filesystem::path inside = std::filesystem::path(model.path).parent_path();
+  std::error_code error;
+  if (!std::filesystem::equivalent(inside, session.places.models, error)) {
+    return base::fail(base::ErrorKind::wrong_usage, model.path + " is not removed",
+                      "it lies outside the models directory " + session.places.models,
+                      "delete the file yourself if you mean it");
+  }
+  if (!options.yes) {
+    if (isatty(STDIN_FILENO) == 0) {
+      return base::fail(base::ErrorKind::wrong_usage, "nothing was removed",
+                        "nobody is there to confirm it", "say --yes");
+    }
+    std::fprintf(stderr, "Remove %s (%.1f MiB)? [y/N] ", model.name.c_str(),
+                 static_cast<double>(model.bytes) / mib);
+    std::string answer;
+    std::getline(std::cin, answer);
+    if (answer != "y" && answer != "Y" && answer != "o" && answer != "O") return exit_failed;
+  }
+  for (const std::string& file : files_of(model)) {
+    if (!std::filesystem::remove(file, error) || error) {
+      return base::fail(base::ErrorKind::io, "cannot remove " + file, error.message());
+    }
+  }
+  if (std::filesystem::is_directory(model.path, error)) std::filesystem::remove(model.path, error);
+  std::fprintf(stderr, "%s\n", model.name.c_str());
+  return exit_done;
+}
+
+base::Result<int> show_loaded(const Session& session, bool json) {
+  ASSIGN(const Config config, session.config());
+  ASSIGN(const base::Json answer,
+         get_from_server(session.places, config.text("listen"), "/v1/models"));
+  const base::Json* data = answer.find("data");
+  if (data == nullptr || !data->is_array()) {
+    return base::fail(base::ErrorKind::unavailable, "the server's answer is not understood", "",
+                      "check that the address is Nautile's with `nautile config`");
+  }
+  for (const base::Json& model : data->as_array()) {
+    if (json) {
+      std::printf("%s\n", model.dump().c_str());
+      continue;
+    }
+    const base::Json* id = model.find("id");
+    const base::Json* loaded = model.find("loaded");
+    std::printf("%-48s %s\n", id != nullptr && id->is_string() ? id->as_string().c_str() : "?",
+                loaded != nullptr && loaded->is_bool() && loaded->as_bool() ? "loaded" : "on disk");
+  }
+  return exit_done;
+}
+
+}  // namespace
+
+void add_models(CLI::App& root, Session& session) {
+  auto list = std::make_shared<ListOptions>();
+  CLI::App* verb = declare_verb(root, "list", "list the models on this machine",
+                                "  nautile list\n  nautile list --json");
+  verb->add_flag("--json", list->json, "one JSON object per line");
+  verb->add_flag("--names", list->names, "names only, for completions");
+  verb->callback(
+      [&session, list] { session.run = [&session, list] { return list_models(session, *list); }; });
+
+  auto show = std::make_shared<ShowOptions>();
+  verb =
+      declare_verb(root, "show", "show one model: architecture, size, licence, fit",
+                   "  nautile show SmolLM2-135M-Instruct.Q4_1\n  nautile show ./model.gguf --json");
+  verb->add_option("MODEL", show->model, "name, file or directory")->required();
+  verb->add_flag("--json", show->json, "one JSON object");
+  verb->add_flag("--metadata", show->metadata, "also the file's own keys");
+  verb->callback(
+      [&session, show] { session.run = [&session, show] { return show_model(session, *show); }; });
+
+  auto remove = std::make_shared<RemoveOptions>();
+  verb = declare_verb(root, "rm", "remove a model from the models directory",
+                      "  nautile rm SmolLM2-135M-Instruct.Q4_1\n  nautile rm smollm2 --yes");
+  verb->add_option("MODEL", remove->model, "name of a stored model")->required();
+  verb->add_flag("--yes", remove->yes, "do not ask");
+  verb->callback([&session, remove] {
+    session.run = [&session, remove] { return remove_model(session, *remove); };
+  });
+
+  auto json = std::make_shared<bool>(false);
+  verb = declare_verb(root, "ps", "show which models a running server holds",
+                      "  nautile ps\n  nautile ps --listen 127.0.0.1:9000 --json");
+  verb->add_flag("--json", *json, "one JSON object per line");
+  offer_setting(verb, session, "listen");
+  verb->callback(
+      [&session, json] { session.run = [&session, json] { return show_loaded(session, *json); }; });
+}
+
+}  // namespace app
