@@ -1,0 +1,342 @@
+// run: a conversation in the terminal, or one answer; the same engine as the server, in-process.
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <mutex>
+#include <thread>
+#include <unistd.h>
+
+#include "app/model_store.h"
+#include "app/verb.h"
+#include "base/json.h"
+#include "engine/local_client.h"
+
+namespace app {
+namespace {
+
+constexpr uint64_t ids_bytes_max = 64ull << 20;
+constexpr auto signal_poll = std::chrono::milliseconds(30);
+
+std::atomic<int> interrupts{0};  // written by the signal handler only
+
+struct RunOptions {
+  std::string model, system, ids_file;
+  std::vector<std::string> words;
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<int> top_k;
+  std::optional<uint64_t> seed;
+  int tokens_max = -1;
+  bool no_think = false, think = false, json = false, exact = false, ignore_end = false;
+};
+
+// Collects the events of one request; the engine's thread writes, the terminal's waits.
+class Answer {
+ public:
+  Answer(bool show, bool dim) : show_(show), dim_(dim) {}
+
+  void take(const engine::Event& event) {
+    std::lock_guard lock(mutex_);
+    if (const auto* delta = std::get_if<engine::Delta>(&event)) {
+      add(*delta);
+    } else if (const auto* end = std::get_if<engine::End>(&event)) {
+      if (in_reasoning_) leave_reasoning();
+      end_ = *end;
+      done_.notify_all();
+    }
+  }
+
+  // Waits for the end; a Ctrl-C meanwhile cancels the request.
+  engine::End wait(engine::EngineClient& client, uint64_t request) {
+    std::unique_lock lock(mutex_);
+    const int seen = interrupts.load();
+    bool cancelled = false;
+    while (!done_.wait_for(lock, signal_poll, [&] { return end_.has_value(); })) {
+      if (interrupts.load() == seen || cancelled) continue;
+      cancelled = true;
+      lock.unlock();
+      client.cancel(request);
+      lock.lock();
+    }
+    return *end_;
+  }
+
+  const std::string& text() const { return text_; }
+  const std::string& reasoning() const { return reasoning_; }
+  const std::vector<int32_t>& ids() const { return ids_; }
+  const std::vector<engine::Token>& tokens() const { return tokens_; }
+
+ private:
+  void add(const engine::Delta& delta) {
+    const bool reasoning = delta.part == engine::Part::reasoning;
+    (reasoning ? reasoning_ : text_) += delta.text;
+    ids_.insert(ids_.end(), delta.ids.begin(), delta.ids.end());
+    tokens_.insert(tokens_.end(), delta.logprobs.begin(), delta.logprobs.end());
+    if (!show_ || delta.text.empty()) return;
+    if (reasoning && !in_reasoning_) {
+      in_reasoning_ = true;
+      if (dim_) std::fputs("\x1b[2m", stdout);
+    } else if (!reasoning && in_reasoning_) {
+      leave_reasoning();
+    }
+    std::fwrite(delta.text.data(), 1, delta.text.size(), stdout);
+    std::fflush(stdout);
+  }
+  void leave_reasoning() {
+    in_reasoning_ = false;
+    if (show_) std::fputs(dim_ ? "\x1b[0m\n\n" : "\n\n", stdout);
+  }
+
+  const bool show_, dim_;
+  bool in_reasoning_ = false;
+  std::string text_, reasoning_;
+  std::vector<int32_t> ids_;
+  std::vector<engine::Token> tokens_;
+  std::optional<engine::End> end_;
+  std::mutex mutex_;
+  std::condition_variable done_;
+};
+
+class Terminal {
+ public:
+  Terminal(const Session& session, const RunOptions& options, engine::EngineClient& client)
+      : session_(session),
+        options_(options),
+        client_(client),
+        colour_(isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr) {
+    thinking_ = options.no_think ? engine::Thinking::off
+                : options.think  ? engine::Thinking::on
+                                 : engine::Thinking::by_default;
+    if (!options.system.empty()) set_system(options.system);
+  }
+
+  // One prompt, its answer on stdout (or JSON), an exit code.
+  base::Result<int> answer_once(engine::Prompt prompt) {
+    Answer answer(!options_.json, colour_);
+    ASSIGN(const engine::End end, ask(std::move(prompt), answer));
+    if (options_.json) {
+      print_json(answer, end);
+    } else {
+      std::fputs("\n", stdout);
+    }
+    return end.reason == engine::EndReason::cancelled ? exit_interrupted : exit_done;
+  }
+
+  engine::ChatPrompt question(const std::string& text) {
+    messages_.push_back({"user", text, "", "", false});
+    return {messages_, thinking_, {}};
+  }
+
+  base::Result<int> converse() {
+    const bool person = isatty(STDIN_FILENO) == 1;
+    if (person) {
+      std::fprintf(stderr, "%s\n", base::say(session_.language, base::Message::run_hint).c_str());
+    }
+    std::string text;
+    while (read_question(person, text)) {
+      if (text.empty()) continue;
+      if (text[0] == '/') {
+        if (!command(text)) break;
+        continue;
+      }
+      TRY(turn(text));
+    }
+    return exit_done;
+  }
+
+ private:
+  base::Result<void> turn(const std::string& text) {
+    Answer answer(true, colour_);
+    auto end = ask(question(text), answer);
+    if (!end) {
+      messages_.pop_back();
+      if (end.error().kind != base::ErrorKind::limit_exceeded) return base::fail(end.error());
+      print_error(session_, end.error());
+      return {};
+    }
+    std::fputs("\n\n", stdout);
+    if (end->reason == engine::EndReason::cancelled) {
+      std::fprintf(stderr, "%s\n",
+                   base::say(session_.language, base::Message::run_stopped).c_str());
+    }
+    if (end->context_full) {
+      std::fprintf(stderr, "%s\n",
+                   base::say(session_.language, base::Message::run_context_full,
+                             client_.models().front().context_tokens)
+                       .c_str());
+    }
+    messages_.push_back({"assistant", answer.text(), "", answer.reasoning(), false});
+    return {};
+  }
+
+  base::Result<engine::End> ask(engine::Prompt prompt, Answer& answer) {
+    engine::Request request;
+    request.id = ++last_id_;
+    request.model = client_.models().front().id;
+    request.prompt = std::move(prompt);
+    const base::Json defaults = client_.models().front().defaults;
+    const auto number = [&](const char* key, std::optional<double> given, double standard) {
+      const base::Json* value = defaults.find(key);
+      return given                                    ? *given
+             : value != nullptr && value->is_number() ? value->as_number()
+                                                      : standard;
+    };
+    request.sampling.temperature = number("temperature", options_.temperature, 0.6);
+    request.sampling.top_p = number("top_p", options_.top_p, 0.95);
+    request.sampling.min_p = options_.min_p.value_or(0.0);
+    request.sampling.top_k = options_.top_k.value_or(0);
+    request.sampling.seed = options_.seed;
+    request.tokens_max = options_.tokens_max;
+    request.ignore_end_tokens = options_.ignore_end;
+    request.exact = options_.exact;
+    if (options_.json) request.logprobs_top = 0;
+    TRY(client_.start(std::move(request),
+                      [&answer](uint64_t, const engine::Event& event) { answer.take(event); }));
+    engine::End end = answer.wait(client_, last_id_);
+    if (end.reason == engine::EndReason::failed) return base::fail(end.error);
+    return end;
+  }
+
+  static void print_json(const Answer& answer, const engine::End& end) {
+    base::Json ids = base::Json::array(), logprobs = base::Json::array();
+    for (const int32_t id : answer.ids()) ids.push(id);
+    for (const engine::Token& token : answer.tokens()) {
+      logprobs.push(static_cast<double>(token.chosen.logprob));
+    }
+    const char* reason = end.reason == engine::EndReason::length      ? "length"
+                         : end.reason == engine::EndReason::cancelled ? "cancelled"
+                                                                      : "stop";
+    base::Json object = base::Json::object({{"text", answer.text()},
+                                            {"ids", std::move(ids)},
+                                            {"logprobs", std::move(logprobs)},
+                                            {"finish_reason", reason},
+                                            {"prompt_tokens", end.usage.prompt_tokens},
+                                            {"completion_tokens", end.usage.completion_tokens},
+                                            {"seed", static_cast<int64_t>(end.usage.seed)}});
+    if (!answer.reasoning().empty()) object.set("reasoning", answer.reasoning());
+    std::printf("%s\n", object.dump().c_str());
+  }
+
+  // A line, or several between two lines of """. False at the end of input.
+  static bool read_question(bool person, std::string& text) {
+    text.clear();
+    if (person) std::fputs(">>> ", stderr);
+    std::string line;
+    if (!std::getline(std::cin, line)) return false;
+    if (line != "\"\"\"") {
+      text = line;
+      return true;
+    }
+    while (std::getline(std::cin, line) && line != "\"\"\"") text += line + "\n";
+    return true;
+  }
+
+  void set_system(const std::string& text) {
+    if (!messages_.empty() && messages_.front().role == "system")
+      messages_.erase(messages_.begin());
+    if (!text.empty()) messages_.insert(messages_.begin(), {"system", text, "", "", false});
+  }
+
+  // False: leave.
+  bool command(const std::string& text) {
+    if (text == "/exit" || text == "/bye") return false;
+    if (text == "/new") {
+      std::erase_if(messages_, [](const auto& message) { return message.role != "system"; });
+    } else if (text == "/drop") {
+      const size_t first = !messages_.empty() && messages_.front().role == "system" ? 1 : 0;
+      for (int i = 0; i < 2 && messages_.size() > first; ++i) {
+        messages_.erase(messages_.begin() + static_cast<std::ptrdiff_t>(first));
+      }
+    } else if (text.starts_with("/system ")) {
+      set_system(text.substr(8));
+    } else if (text == "/think on") {
+      thinking_ = engine::Thinking::on;
+    } else if (text == "/think off") {
+      thinking_ = engine::Thinking::off;
+    } else {
+      std::fprintf(stderr, "%s\n", base::say(session_.language, base::Message::run_help).c_str());
+    }
+    return true;
+  }
+
+  const Session& session_;
+  const RunOptions& options_;
+  engine::EngineClient& client_;
+  const bool colour_;
+  engine::Thinking thinking_;
+  std::vector<engine::Message> messages_;
+  uint64_t last_id_ = 0;
+};
+
+base::Result<int> run_model(const Session& session, const RunOptions& options) {
+  ASSIGN(const StoredModel stored, find_model(session.places, options.model));
+  ASSIGN(const Config config, session.config());
+  engine::EngineOptions engine_options;
+  engine_options.models = {
+      {stored.name, stored.path, stored.starter, static_cast<int>(config.integer("context"))}};
+  engine_options.threads = static_cast<int>(config.integer("threads"));
+  if (config.text("isa") != "auto") engine_options.isa = config.text("isa");
+  engine_options.exact = options.exact;
+  ASSIGN(const auto client, engine::make_local_client(engine_options));
+  // The first Ctrl-C stops the answer, a second one within it the program.
+  std::signal(SIGINT, [](int) {
+    if (interrupts.fetch_add(1) >= 2) _exit(exit_interrupted);
+  });
+  if (stored.starter && isatty(STDERR_FILENO) == 1) {
+    std::fprintf(stderr, "%s\n",
+                 base::say(session.language, base::Message::starter_note, stored.name,
+                           pull_suggestion(machine_memory_bytes()))
+                     .c_str());
+  }
+  Terminal terminal(session, options, *client);
+  if (!options.ids_file.empty()) {
+    ASSIGN(const std::string json, read_text_argument(options.ids_file, ids_bytes_max));
+    ASSIGN(std::vector<int32_t> ids, parse_ids(json, options.ids_file));
+    return terminal.answer_once(engine::IdsPrompt{std::move(ids)});
+  }
+  std::string prompt;
+  for (const std::string& word : options.words) prompt += (prompt.empty() ? "" : " ") + word;
+  if (prompt == "-") {
+    ASSIGN(prompt, read_stdin(ids_bytes_max));
+  }
+  if (prompt.empty()) return terminal.converse();
+  if (!client->models().front().has_template) {
+    return terminal.answer_once(engine::TextPrompt{prompt, true});
+  }
+  return terminal.answer_once(terminal.question(prompt));
+}
+
+}  // namespace
+
+void add_run(CLI::App& root, Session& session) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* verb = declare_verb(
+      root, "run", "talk to a model in the terminal, or get one answer",
+      "  nautile run smollm2\n  nautile run ./model.gguf 'Why is the sea salty?' --temp 0");
+  verb->add_option("MODEL", options->model, "name, file or directory")->required();
+  verb->add_option("PROMPT", options->words, "one question; none: a conversation; -: stdin");
+  verb->add_option("--temp", options->temperature, "temperature, 0 picks the likeliest token")
+      ->check(CLI::Range(0.0, 2.0));
+  verb->add_option("--top-p", options->top_p, "nucleus, 0 to 1")->check(CLI::Range(0.0, 1.0));
+  verb->add_option("--top-k", options->top_k, "only the k likeliest; 0: off")
+      ->check(CLI::Range(0, 1 << 20));
+  verb->add_option("--min-p", options->min_p, "least share of the likeliest, 0 to 1")
+      ->check(CLI::Range(0.0, 1.0));
+  verb->add_option("--seed", options->seed, "the same seed gives the same answer");
+  verb->add_option("--max-tokens", options->tokens_max, "new tokens at most")
+      ->check(CLI::Range(0, 1 << 24));
+  verb->add_option("--system", options->system, "system prompt");
+  verb->add_flag("--think", options->think, "think first, where the model can choose");
+  verb->add_flag("--no-think", options->no_think, "answer at once, where the model can choose");
+  verb->add_option("--ids", options->ids_file, "continue raw token ids (JSON array), no template");
+  verb->add_flag("--json", options->json, "one JSON object: text, ids, logprobs, usage");
+  verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
+  verb->add_flag("--ignore-eos", options->ignore_end, "go on after an end token");
+  for (const char* key : {"threads", "context", "isa"}) offer_setting(verb, session, key);
+  verb->callback([&session, options] {
+    session.run = [&session, options] { return run_model(session, *options); };
+  });
+}
+
+}  // namespace app
