@@ -9,6 +9,8 @@ if(NAUTILE_TESTS)
   find_package(GTest REQUIRED)
 endif()
 
+add_custom_target(fuzzers)
+
 function(nautile_module name)
   cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
   set(dir ${CMAKE_SOURCE_DIR}/src/${name})
@@ -51,6 +53,7 @@ function(nautile_module name)
       target_link_options(${target} PRIVATE -fsanitize=fuzzer)
       set_target_properties(${target} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+      add_dependencies(fuzzers ${target})
     endforeach()
   endif()
   if(EXISTS ${dir}/module.cmake)

@@ -1,0 +1,344 @@
+#!/usr/bin/env python3
+"""Builds and tests Nautile; called by ./check, which has installed the packages.
+
+usage: ./check [TIER...]      without a tier: all but `real`
+
+  fast     formatting, tidy, unit tests, goldens of tiny models (the inner loop)
+  isa      kernels and model goldens once per instruction set that this machine has
+  http     the real program with the starter model, spoken to by the public client libraries
+  browser  the site in Chromium: journeys, accessibility, screenshots under build/screenshots
+  attack   slow, broken and hostile clients; killed processes; the sealed process
+  san      unit tests under AddressSanitizer + UBSan; engine, net and base under ThreadSanitizer
+  fuzz     every fuzz target for 20 s over its corpus
+  real     fidelity on real weights that are fetched on demand (about 500 MB); not part of CI
+
+The last line is `N passed, M failed`. When everything passed, the hash of the tested tree is
+written to build/check.stamp. Logs of each step: build/check/logs.
+"""
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "check"
+LOGS = BUILD / "logs"
+FETCHED = pathlib.Path(os.environ.get("NAUTILE_FETCH_DIR") or ROOT / "build" / "fetched")
+FUZZ_SECONDS = 20
+TIERS = ["fast", "isa", "http", "browser", "attack", "san", "fuzz"]
+OPTIONAL = ["real"]
+SAN_FLAGS = "-O1"
+
+passed = 0
+failed = 0
+
+
+def say(text):
+    print(f"check: {text}", flush=True)
+
+
+def count(good, bad, name, seconds, log=None):
+    """Adds to the totals; a failure shows the end of its log."""
+    global passed, failed
+    passed += good
+    failed += bad
+    say(f"{'ok  ' if bad == 0 else 'FAIL'} {name}: {good} passed, {bad} failed ({seconds:.0f} s)")
+    if bad and log and log.exists():
+        lines = log.read_text(errors="replace").splitlines()
+        print("\n".join(f"    {line}" for line in lines[-40:]), flush=True)
+        say(f"the whole text: {log}")
+
+
+def run(name, command, env=None, cwd=ROOT, timeout_s=1500):
+    """Runs a command into its log; returns (exit status, output, seconds, log)."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / (re.sub(r"[^\w.-]+", "-", name) + ".log")
+    start = time.monotonic()
+    with open(log, "wb") as out:
+        process = subprocess.Popen(command, cwd=cwd, stdout=out, stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL, env=dict(os.environ, **(env or {})),
+                                   start_new_session=True)
+        try:
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            status = process.wait()
+            out.write(f"\nstopped after {timeout_s} s\n".encode())
+        except KeyboardInterrupt:
+            os.killpg(process.pid, 15)
+            raise
+    return status, log.read_text(errors="replace"), time.monotonic() - start, log
+
+
+def step(name, command, **options):
+    """A command that counts as one test."""
+    status, _, seconds, log = run(name, command, **options)
+    count(int(status == 0), int(status != 0), name, seconds, log)
+    return status == 0
+
+
+def need(name, command, **options):
+    """A command without which the tier cannot go on: counted only when it fails."""
+    status, _, seconds, log = run(name, command, **options)
+    if status != 0:
+        count(0, 1, name, seconds, log)
+    else:
+        say(f"done {name} ({seconds:.0f} s)")
+    return status == 0
+
+
+def gtest(name, binary, env=None, arguments=()):
+    """Runs a GoogleTest program and counts its tests; a crash counts as one failure more."""
+    status, text, seconds, log = run(name, [str(binary), "--gtest_brief=1", *arguments], env=env)
+    good = sum(int(n) for n in re.findall(r"^\[  PASSED  \] (\d+) test", text, re.M))
+    bad = sum(int(n) for n in re.findall(r"^ ?(\d+) FAILED TEST", text, re.M))
+    if status != 0 and bad == 0:
+        bad = 1
+    count(good, bad, name, seconds, log)
+
+
+def pytest(name, folder, python, env=None, timeout_s=1500):
+    status, text, seconds, log = run(
+        name, [str(python), "-m", "pytest", "-q", "-x" if os.environ.get("CHECK_STOP") else "-q",
+               "-p", "no:cacheprovider", str(folder)], env=env, timeout_s=timeout_s)
+    tail = text[-2000:]
+    good = sum(int(n) for n in re.findall(r"(\d+) passed", tail))
+    bad = sum(int(n) for n in re.findall(r"(\d+) (?:failed|errors?)", tail))
+    if status != 0 and bad == 0:
+        bad = 1
+    count(good, bad, name, seconds, log)
+
+
+def fetch(*names):
+    return need("fetch " + " ".join(names), [sys.executable, "tools/fetch.py", *names])
+
+
+def configure(folder, *options, env=None):
+    return need(f"configure {folder.name}",
+                ["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(folder), *options], env=env)
+
+
+def compile_in(folder, *targets):
+    return need(f"build {folder.name}", ["ninja", "-C", str(folder), *targets], timeout_s=3000)
+
+
+def test_programs(folder):
+    return sorted(path for path in folder.glob("*_test") if os.access(path, os.X_OK))
+
+
+built = {}
+
+
+def ensure_build():
+    """The optimised build that every tier but san and fuzz uses; once a run."""
+    if "check" not in built:
+        built["check"] = (fetch("starter", "vocabularies")
+                          and configure(BUILD, "-DCMAKE_BUILD_TYPE=Release", "-DNAUTILE_TESTS=ON")
+                          and compile_in(BUILD))
+    return built["check"]
+
+
+def tracked(*patterns):
+    out = subprocess.run(["git", "ls-files", "--", *patterns], cwd=ROOT, text=True,
+                         stdout=subprocess.PIPE, check=True)
+    return out.stdout.split()
+
+
+def tier_fast():
+    sources = [name for name in tracked("src", "bench", "tests") if name.endswith((".cc", ".h"))
+               and not re.search(r"_tables?\.(cc|h)$|golden/|corpus/", name)]
+    formatter = shutil.which("clang-format-14") or shutil.which("clang-format")
+    step("formatting", [formatter, "--dry-run", "-Werror", *sources])
+    step("tidy", [sys.executable, "tools/tidy.py"])
+    if not ensure_build():
+        return
+    for program in test_programs(BUILD):
+        gtest(f"unit {program.name}", program, env={"NAUTILE_FETCH_DIR": str(FETCHED)})
+    if (ROOT / "web" / "package.json").exists():
+        web_unit()
+
+
+def web_unit():
+    status, text, seconds, log = run("unit web", ["npm", "test", "--silent"], cwd=ROOT / "web")
+    good = sum(int(n) for n in re.findall(r"^# pass (\d+)", text, re.M))
+    bad = sum(int(n) for n in re.findall(r"^# fail (\d+)", text, re.M))
+    if status != 0 and bad == 0:
+        bad = 1
+    count(good, bad, "unit web", seconds, log)
+
+
+def machine_isas():
+    flags = pathlib.Path("/proc/cpuinfo").read_text()
+    isas = ["scalar"]
+    if " avx2" in flags and " fma" in flags:
+        isas.append("avx2")
+    if " avx512_vnni" in flags and " avx512bw" in flags:
+        isas.append("avx512")
+    return isas
+
+
+def tier_isa():
+    if not ensure_build():
+        return
+    for isa in machine_isas():
+        for name in ("tensor_test", "model_test", "engine_test"):
+            if (BUILD / name).exists():
+                gtest(f"{name} with {isa}", BUILD / name,
+                      env={"NAUTILE_ISA": isa, "NAUTILE_FETCH_DIR": str(FETCHED)})
+
+
+def venv():
+    """The tests' Python with the packages of tests/requirements.txt."""
+    python = BUILD / "venv" / "bin" / "python"
+    wanted = (ROOT / "tests" / "requirements.txt").read_text()
+    stamp = BUILD / "venv" / ".requirements"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return python
+    if not need("python environment", [sys.executable, "-m", "venv", str(BUILD / "venv")]):
+        return None
+    if not need("python packages", [str(python), "-m", "pip", "install", "--quiet",
+                                    "--disable-pip-version-check", "-r",
+                                    "tests/requirements.txt"]):
+        return None
+    stamp.write_text(wanted)
+    return python
+
+
+def program_env():
+    return {"NAUTILE": str(BUILD / "nautile"), "NAUTILE_BUILD": str(BUILD),
+            "NAUTILE_FETCH_DIR": str(FETCHED)}
+
+
+def npm_ci(folder):
+    """npm ci where package-lock.json changed since the last time."""
+    lock = (ROOT / folder / "package-lock.json").read_text()
+    stamp = ROOT / folder / "node_modules" / ".nautile-lock"
+    if stamp.exists() and stamp.read_text() == lock:
+        return True
+    if not need(f"npm ci in {folder}", ["npm", "ci", "--no-audit", "--no-fund", "--silent"],
+                cwd=ROOT / folder):
+        return False
+    stamp.write_text(lock)
+    return True
+
+
+def tier_http():
+    python = venv()
+    if not ensure_build() or python is None or not npm_ci("tests/http"):
+        return
+    pytest("http", "tests/http", python, env=program_env())
+
+
+def tier_browser():
+    if not ensure_build() or not npm_ci("tests/browser"):
+        return
+    status, text, seconds, log = run("browser", ["npx", "playwright", "test", "--reporter=line"],
+                                     cwd=ROOT / "tests" / "browser", env=program_env())
+    good = sum(int(n) for n in re.findall(r"^\s*(\d+) passed", text, re.M))
+    bad = sum(int(n) for n in re.findall(r"^\s*(\d+) (?:failed|did not run|interrupted)", text, re.M))
+    if status != 0 and bad == 0:
+        bad = 1
+    count(good, bad, "browser", seconds, log)
+
+
+def tier_attack():
+    python = venv()
+    if not ensure_build() or python is None:
+        return
+    pytest("attack", "tests/attack", python, env=program_env())
+
+
+def tier_san():
+    if not fetch("starter", "vocabularies"):
+        return
+    folder = ROOT / "build" / "asan"
+    options = {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1",
+               "UBSAN_OPTIONS": "print_stacktrace=1", "NAUTILE_FETCH_DIR": str(FETCHED),
+               "NAUTILE_SLOW_MACHINE": "1"}
+    if (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
+                  "-DNAUTILE_SANITIZE=address,undefined", "-DNAUTILE_WEB=OFF")
+            and compile_in(folder)):
+        for program in test_programs(folder):
+            gtest(f"asan {program.name}", program, env=options)
+    folder = ROOT / "build" / "tsan"
+    programs = ["base_test", "net_test", "engine_test"]
+    if (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
+                  "-DNAUTILE_SANITIZE=thread", "-DNAUTILE_WEB=OFF")
+            and compile_in(folder, *programs)):
+        for program in programs:
+            gtest(f"tsan {program}", folder / program,
+                  env=dict(options, TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1"))
+
+
+def tier_fuzz():
+    folder = ROOT / "build" / "fuzz"
+    compiler = shutil.which("clang++-14") or shutil.which("clang++")
+    if not (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_COMPILER={compiler}",
+                      f"-DCMAKE_C_COMPILER={compiler.replace('clang++', 'clang')}",
+                      "-DCMAKE_CXX_FLAGS=-O1 -fsanitize=fuzzer-no-link", "-DNAUTILE_FUZZ=ON",
+                      "-DNAUTILE_TESTS=OFF", "-DNAUTILE_SANITIZE=address,undefined",
+                      "-DNAUTILE_WEB=OFF")
+            and need("build fuzz targets", ["ninja", "-C", str(folder), "fuzzers"],
+                     timeout_s=3000)):
+        return
+    for target in sorted((folder / "fuzz").glob("*_fuzz")):
+        corpus = ROOT / "tests" / "corpus" / target.name
+        found = folder / "found" / target.name
+        found.mkdir(parents=True, exist_ok=True)
+        command = [str(target), f"-max_total_time={FUZZ_SECONDS}", "-timeout=10",
+                   "-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={found}/",
+                   str(found)]
+        if corpus.exists():
+            command.append(str(corpus))
+        step(f"fuzz {target.name}", command, timeout_s=FUZZ_SECONDS + 120)
+
+
+def tier_real():
+    if ensure_build() and fetch("real-0.5b"):
+        python = venv()
+        if python is not None:
+            pytest("real weights", "tests/real", python, env=program_env())
+
+
+def stamp_tree(tiers):
+    if failed or set(TIERS) - set(tiers):
+        return
+    dirty = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, text=True,
+                           stdout=subprocess.PIPE).stdout
+    if dirty:
+        say("no stamp: the tree has changes that are not committed")
+        return
+    tree = subprocess.run(["git", "rev-parse", "HEAD^{tree}"], cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE, check=True).stdout
+    (ROOT / "build" / "check.stamp").write_text(tree)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./check", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tiers", nargs="*", metavar="TIER", help=", ".join(TIERS + OPTIONAL))
+    tiers = parser.parse_args().tiers or TIERS
+    for tier in tiers:
+        if tier not in TIERS + OPTIONAL:
+            parser.error(f"there is no tier {tier!r}; known: {', '.join(TIERS + OPTIONAL)}")
+    os.environ["NAUTILE_FETCH_DIR"] = str(FETCHED)
+    start = time.monotonic()
+    for tier in tiers:
+        say(f"== {tier}")
+        globals()[f"tier_{tier}"]()
+    stamp_tree(tiers)
+    say(f"{time.monotonic() - start:.0f} s")
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("interrupted; run the same command again to go on")
+        sys.exit(130)
