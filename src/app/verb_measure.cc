@@ -1,0 +1,216 @@
+// logits and perplexity: the model's numbers for a given text, to be held against another
+// implementation.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <set>
+
+#include "app/model_store.h"
+#include "app/one_shot.h"
+#include "base/json.h"
+#include "text/tokenizer.h"
+
+namespace app {
+namespace {
+
+constexpr uint64_t input_bytes_max = 256ull << 20;
+constexpr int chunk_tokens = 128;
+
+// Calls `row(position, logits)` for each wanted position of one sequence, in order. Chunks without
+// a wanted row compute none.
+base::Result<void> run_rows(
+    OneShot& opened, std::span<const int32_t> ids, const std::function<bool(int)>& wanted,
+    const std::function<base::Result<void>(int, std::span<const float>)>& row) {
+  model::KvTable table = opened.take_table(static_cast<int>(ids.size()));
+  model::Logits logits;
+  const int step = std::min(chunk_tokens, opened.runner->batch_tokens_max());
+  for (int begin = 0; begin < static_cast<int>(ids.size()); begin += step) {
+    const int count = std::min(step, static_cast<int>(ids.size()) - begin);
+    bool any = false;
+    for (int i = 0; i < count; ++i) any = any || wanted(begin + i);
+    model::Segment segment;
+    segment.kv = &table;
+    segment.origin = model::Origin::prompt;
+    segment.ids = ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
+    segment.want = any ? model::Head::text : model::Head::none;
+    segment.all_rows = any;
+    TRY(opened.runner->forward({&segment, 1}, logits));
+    for (int i = 0; any && i < count; ++i) {
+      if (wanted(begin + i)) TRY(row(begin + i, logits.row(i)));
+    }
+  }
+  opened.give_back(table);
+  return {};
+}
+
+struct LogitsOptions {
+  std::string model, ids_file, rows = "last", head = "text", out;
+  bool exact = false;
+};
+
+base::Result<std::set<int>> parse_rows(const std::string& text, int count) {
+  std::set<int> rows;
+  if (text == "last") {
+    rows.insert(count - 1);
+  } else if (text == "all") {
+    for (int i = 0; i < count; ++i) rows.insert(i);
+  } else {
+    ASSIGN(const std::vector<int32_t> listed, parse_ids("[" + text + "]", "--rows"));
+    for (const int32_t row : listed) {
+      if (row >= count) {
+        return base::fail(base::ErrorKind::wrong_usage, fmt::format("there is no row {}", row),
+                          fmt::format("the input has {} ids, counted from 0", count));
+      }
+      rows.insert(row);
+    }
+  }
+  return rows;
+}
+
+base::Result<int> write_logits(const Session& session, const LogitsOptions& options) {
+  if (options.head != "text") {
+    return base::fail(base::ErrorKind::unsupported,
+                      "this model family has no head " + base::shown_name(options.head), "",
+                      "use --head text");
+  }
+  ASSIGN(const std::string json, read_text_argument(options.ids_file, input_bytes_max));
+  ASSIGN(const std::vector<int32_t> ids, parse_ids(json, options.ids_file));
+  if (ids.empty()) {
+    return base::fail(base::ErrorKind::invalid_input, options.ids_file + " has no ids", "",
+                      "give at least one");
+  }
+  ASSIGN(const std::set<int> rows, parse_rows(options.rows, static_cast<int>(ids.size())));
+  ASSIGN(OneShot opened, open_one_shot(session, {options.model, options.exact,
+                                                 static_cast<int>(ids.size()), 1, chunk_tokens}));
+  TRY(check_ids(ids, opened.runner->info().vocab));
+  std::FILE* file = std::fopen(options.out.c_str(), "wb");
+  if (file == nullptr) {
+    return base::fail(base::ErrorKind::io, "cannot write " + options.out, std::strerror(errno));
+  }
+  const int64_t start_ns = session.clock.monotonic_ns();
+  auto done = run_rows(
+      opened, ids, [&](int position) { return rows.contains(position); },
+      [&](int, std::span<const float> row) -> base::Result<void> {
+        if (std::fwrite(row.data(), sizeof(float), row.size(), file) == row.size()) return {};
+        return base::fail(base::ErrorKind::out_of_disk, "cannot write " + options.out,
+                          std::strerror(errno), "free some space and try again");
+      });
+  const double seconds = static_cast<double>(session.clock.monotonic_ns() - start_ns) / 1e9;
+  const bool closed = std::fclose(file) == 0;
+  TRY(done);
+  if (!closed) return base::fail(base::ErrorKind::io, "cannot write " + options.out);
+  std::printf("%s\n", base::Json::object({{"rows", static_cast<int64_t>(rows.size())},
+                                          {"vocab", opened.runner->info().vocab},
+                                          {"seconds", seconds}})
+                          .dump()
+                          .c_str());
+  return exit_done;
+}
+
+struct PerplexityOptions {
+  std::string model, text_file, ids_file;
+  int context_tokens = 2048;
+  bool top1 = false, exact = false;
+};
+
+// -log softmax(row)[id], and the first largest id.
+double negative_log_likelihood(std::span<const float> row, int32_t id, int32_t* best) {
+  const auto largest = std::max_element(row.begin(), row.end());
+  *best = static_cast<int32_t>(largest - row.begin());
+  double sum = 0;
+  for (const float value : row) sum += std::exp(static_cast<double>(value) - *largest);
+  return std::log(sum) + *largest - row[static_cast<size_t>(id)];
+}
+
+base::Result<std::vector<int32_t>> input_ids(const PerplexityOptions& options,
+                                             const format::ModelFiles& files) {
+  if (!options.ids_file.empty()) {
+    ASSIGN(const std::string json, read_text_argument(options.ids_file, input_bytes_max));
+    return parse_ids(json, options.ids_file);
+  }
+  ASSIGN(const std::string text, read_text_argument(options.text_file, input_bytes_max));
+  ASSIGN(text::TokenizerSpec spec, files.tokenizer());
+  ASSIGN(const auto tokenizer, text::Tokenizer::make(std::move(spec)));
+  return tokenizer->encode(text, {false, false});
+}
+
+// Windows of `context_tokens` that follow each other; in each, the likelihood of every token but
+// the first given all before it in the window.
+base::Result<int> print_perplexity(const Session& session, const PerplexityOptions& options) {
+  if (options.text_file.empty() == options.ids_file.empty()) {
+    return base::fail(base::ErrorKind::wrong_usage, "one of --text and --ids is needed");
+  }
+  ASSIGN(OneShot opened, open_one_shot(session, {options.model, options.exact,
+                                                 options.context_tokens, 1, chunk_tokens}));
+  ASSIGN(const std::vector<int32_t> ids, input_ids(options, *opened.files));
+  TRY(check_ids(ids, opened.runner->info().vocab));
+  if (ids.size() < 2) {
+    return base::fail(base::ErrorKind::invalid_input, "the text is too short",
+                      "at least two tokens are needed");
+  }
+  double sum = 0;
+  int64_t counted = 0;
+  base::Json top1 = base::Json::array();
+  for (size_t begin = 0; begin < ids.size(); begin += static_cast<size_t>(options.context_tokens)) {
+    const auto window = std::span(ids).subspan(
+        begin, std::min(ids.size() - begin, static_cast<size_t>(options.context_tokens)));
+    TRY(run_rows(
+        opened, window, [](int) { return true; },
+        [&](int position, std::span<const float> row) -> base::Result<void> {
+          const bool last = position + 1 == static_cast<int>(window.size());
+          int32_t best = 0;
+          const double nll = negative_log_likelihood(
+              row, last ? 0 : window[static_cast<size_t>(position) + 1], &best);
+          if (!last) {
+            sum += nll;
+            ++counted;
+          }
+          if (options.top1) top1.push(best);
+          return {};
+        }));
+  }
+  const double mean = sum / static_cast<double>(counted);
+  base::Json object = base::Json::object(
+      {{"tokens", static_cast<int64_t>(ids.size())}, {"nll_mean", mean}, {"ppl", std::exp(mean)}});
+  if (options.top1) object.set("top1", std::move(top1));
+  std::printf("%s\n", object.dump().c_str());
+  return exit_done;
+}
+
+}  // namespace
+
+void add_measure(CLI::App& root, Session& session) {
+  auto logits = std::make_shared<LogitsOptions>();
+  CLI::App* verb = declare_verb(
+      root, "logits", "write the model's logits for given ids, as little-endian f32",
+      "  nautile logits smollm2 --ids ids.json --rows last --out logits.f32\n"
+      "  nautile logits ./model.gguf --ids ids.json --rows 0,5,9 --exact --out logits.f32");
+  verb->add_option("MODEL", logits->model, "name, file or directory")->required();
+  verb->add_option("--ids", logits->ids_file, "JSON array of ids, or -")->required();
+  verb->add_option("--rows", logits->rows, "all, last, or positions: 0,5,9");
+  verb->add_option("--head", logits->head, "text");
+  verb->add_option("--out", logits->out, "file to write: (rows, vocab)")->required();
+  verb->add_flag("--exact", logits->exact, "f32 activations on decoded weights (slow)");
+  for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);
+  verb->callback([&session, logits] {
+    session.run = [&session, logits] { return write_logits(session, *logits); };
+  });
+
+  auto perplexity = std::make_shared<PerplexityOptions>();
+  verb = declare_verb(root, "perplexity", "measure how well the model predicts a text",
+                      "  nautile perplexity smollm2 --text wiki.txt\n"
+                      "  nautile perplexity ./model.gguf --ids ids.json --ctx 2048 --top1");
+  verb->add_option("MODEL", perplexity->model, "name, file or directory")->required();
+  verb->add_option("--text", perplexity->text_file, "UTF-8 text, or -");
+  verb->add_option("--ids", perplexity->ids_file, "JSON array of ids, or -");
+  verb->add_option("--ctx", perplexity->context_tokens, "tokens of a window")
+      ->check(CLI::Range(2, 1 << 20));
+  verb->add_flag("--top1", perplexity->top1, "also the likeliest id after each position");
+  verb->add_flag("--exact", perplexity->exact, "f32 activations on decoded weights (slow)");
+  for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);
+  verb->callback([&session, perplexity] {
+    session.run = [&session, perplexity] { return print_perplexity(session, *perplexity); };
+  });
+}
+
+}  // namespace app
