@@ -1,0 +1,53 @@
+// Where things stand inside a PackedMatrix; for the packers and the kernels only.
+//
+// A unit is `unit_blocks` blocks of `block_k` weights of 16 rows: a header, then one body a block.
+// A short unit ends a row whose number of blocks is no multiple of unit_blocks.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/packed.h"
+
+namespace tensor {
+
+struct Layout {
+  int block_k = 0;  // 0: no packed layout, rows as in the file
+  int unit_blocks = 1;
+  int header_bytes = 0;
+  int body_bytes = 0;  // of one block
+
+  int64_t unit_bytes(int64_t blocks) const {
+    return (header_bytes + blocks * body_bytes + 63) / 64 * 64;
+  }
+};
+const Layout& layout_of(Dtype dtype);
+
+// Kernels sum over superblocks of this many k; no block or unit of elements crosses one.
+inline constexpr int superblock_k = 256;
+
+// One half of a matrix: unit u < full_units stands at first + u * stride, the short one at `last`.
+struct HalfView {
+  const uint8_t* first = nullptr;
+  const uint8_t* last = nullptr;
+  int64_t stride = 0;
+  int64_t full_units = 0;
+
+  const uint8_t* unit(int64_t u) const { return u < full_units ? first + u * stride : last; }
+};
+HalfView half_view(const PackedMatrix& matrix, int64_t half);
+
+inline int64_t half_count(const PackedMatrix& matrix) {
+  return (matrix.rows + half_rows - 1) / half_rows;
+}
+
+// Decodes superblock g of the 16 rows of a half: out[k][r] for the k that exist, rows that do not
+// exist are 0. Works for every dtype. Returns how many k there are.
+int decode_half_superblock(const PackedMatrix& matrix, int64_t half, int64_t g,
+                           float* out /* (256, 16) */);
+
+// Block `block` of one row, as the file has it.
+void unpack_block(const PackedMatrix& matrix, int64_t row, int64_t block, uint8_t* file_block);
+
+inline constexpr int block_bytes_max = 256;  // no block type of a file is larger
+
+}  // namespace tensor
