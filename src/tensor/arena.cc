@@ -1,9 +1,8 @@
 #include "tensor/arena.h"
 
-#include <sys/mman.h>
-
 #include <cerrno>
 #include <cstring>
+#include <sys/mman.h>
 #include <utility>
 
 #include "base/bytes.h"

@@ -225,32 +225,53 @@ void decode_tq1_0(const uint8_t* b, float* y) {
 
 DecodeBlock block_decoder(Dtype dtype) {
   switch (dtype) {
-    case Dtype::q4_0: return decode_q4_0;
-    case Dtype::q4_1: return decode_q4_1;
-    case Dtype::q5_0: return decode_q5_0;
-    case Dtype::q5_1: return decode_q5_1;
-    case Dtype::q8_0: return decode_q8_0;
-    case Dtype::iq4_nl: return decode_iq4_nl;
-    case Dtype::mxfp4: return decode_mxfp4;
-    case Dtype::nvfp4: return decode_nvfp4;
-    case Dtype::q2_k: return decode_q2_k;
-    case Dtype::q3_k: return decode_q3_k;
-    case Dtype::q4_k: return decode_q4_k;
-    case Dtype::q5_k: return decode_q5_k;
-    case Dtype::q6_k: return decode_q6_k;
-    case Dtype::iq4_xs: return decode_iq4_xs;
-    case Dtype::tq1_0: return decode_tq1_0;
-    case Dtype::tq2_0: return decode_tq2_0;
-    default: return grid_block_decoder(dtype);
+    case Dtype::q4_0:
+      return decode_q4_0;
+    case Dtype::q4_1:
+      return decode_q4_1;
+    case Dtype::q5_0:
+      return decode_q5_0;
+    case Dtype::q5_1:
+      return decode_q5_1;
+    case Dtype::q8_0:
+      return decode_q8_0;
+    case Dtype::iq4_nl:
+      return decode_iq4_nl;
+    case Dtype::mxfp4:
+      return decode_mxfp4;
+    case Dtype::nvfp4:
+      return decode_nvfp4;
+    case Dtype::q2_k:
+      return decode_q2_k;
+    case Dtype::q3_k:
+      return decode_q3_k;
+    case Dtype::q4_k:
+      return decode_q4_k;
+    case Dtype::q5_k:
+      return decode_q5_k;
+    case Dtype::q6_k:
+      return decode_q6_k;
+    case Dtype::iq4_xs:
+      return decode_iq4_xs;
+    case Dtype::tq1_0:
+      return decode_tq1_0;
+    case Dtype::tq2_0:
+      return decode_tq2_0;
+    default:
+      return grid_block_decoder(dtype);
   }
 }
 
 float element_to_f32(Dtype dtype, const uint8_t* p) {
   switch (dtype) {
-    case Dtype::f16: return load_f16(p);
-    case Dtype::bf16: return bf16_to_f32(load_u16(p));
-    case Dtype::f8_e4m3: return f8_e4m3_to_f32(*p);
-    case Dtype::f8_e5m2: return f8_e5m2_to_f32(*p);
+    case Dtype::f16:
+      return load_f16(p);
+    case Dtype::bf16:
+      return bf16_to_f32(load_u16(p));
+    case Dtype::f8_e4m3:
+      return f8_e4m3_to_f32(*p);
+    case Dtype::f8_e5m2:
+      return f8_e5m2_to_f32(*p);
     case Dtype::f8_e8m0:
       // A power of two, 255 is not a number; the smallest is subnormal.
       if (*p == 255) return std::bit_cast<float>(0x7fc00000u);
@@ -260,7 +281,8 @@ float element_to_f32(Dtype dtype, const uint8_t* p) {
       std::memcpy(&value, p, sizeof value);
       return static_cast<float>(value);
     }
-    default: break;
+    default:
+      break;
   }
   CHECK(false, "callers ask dtype_info whether a type can be decoded");
   __builtin_unreachable();

@@ -1,13 +1,11 @@
 // The block formats that carry indices into code books (little-endian, no padding, d is IEEE half,
 // offsets in bytes). b = 0..7 numbers the groups of 32 elements, l = 0..3 the groups of 8 in one.
 //
-//   IQ2_XXS d:0 u32 a[8][2]:2      4 index bytes in a[b][0]; a[b][1] = 4 x 7 sign bits, 4 scale bits
-//   IQ2_XS  d:0 u16 q[32]:2 sc[8]:66   index = q & 511, signs = q >> 9
-//   IQ2_S   d:0 q[32]:2 signs[32]:34 qh[8]:66 sc[8]:74
-//   IQ3_XXS d:0 q[64]:2 u32 s[8]:66    two 4-element groups for each 8
-//   IQ3_S   d:0 q[64]:2 qh[8]:66 signs[32]:74 sc[4]:106
-//   IQ1_S   d:0 q[32]:2 u16 qh[8]:34
-//   IQ1_M   q[32]:0 qh[16]:32 u16 sc[4]:48   d is the top nibbles of sc
+//   IQ2_XXS d:0 u32 a[8][2]:2      4 index bytes in a[b][0]; a[b][1] = 4 x 7 sign bits, 4 scale
+//   bits IQ2_XS  d:0 u16 q[32]:2 sc[8]:66   index = q & 511, signs = q >> 9 IQ2_S   d:0 q[32]:2
+//   signs[32]:34 qh[8]:66 sc[8]:74 IQ3_XXS d:0 q[64]:2 u32 s[8]:66    two 4-element groups for each
+//   8 IQ3_S   d:0 q[64]:2 qh[8]:66 signs[32]:74 sc[4]:106 IQ1_S   d:0 q[32]:2 u16 qh[8]:34 IQ1_M
+//   q[32]:0 qh[16]:32 u16 sc[4]:48   d is the top nibbles of sc
 //
 // Seven sign bits stand for eight: the eighth makes the parity even.
 #include <bit>
@@ -46,8 +44,7 @@ void decode_iq2_xxs(const uint8_t* p, float* y) {
     const uint32_t rest = load_u32(indices + 4);
     const float scale = d * (0.5f + static_cast<float>(rest >> 28)) * 0.25f;
     for (int l = 0; l < 4; ++l) {
-      signed_iq2(scale, iq2_xxs_grid[indices[l]], with_parity(rest >> (7 * l)),
-                 y + 32 * b + 8 * l);
+      signed_iq2(scale, iq2_xxs_grid[indices[l]], with_parity(rest >> (7 * l)), y + 32 * b + 8 * l);
     }
   }
 }
@@ -127,8 +124,8 @@ void decode_iq1_s(const uint8_t* p, float* y) {
 void decode_iq1_m(const uint8_t* p, float* y) {
   uint16_t sc[4];
   for (int i = 0; i < 4; ++i) sc[i] = load_u16(p + 48 + 2 * i);
-  const uint32_t half = sc[0] >> 12 | (sc[1] >> 8 & 0x00f0u) | (sc[2] >> 4 & 0x0f00u) |
-                        (sc[3] & 0xf000u);
+  const uint32_t half =
+      sc[0] >> 12 | (sc[1] >> 8 & 0x00f0u) | (sc[2] >> 4 & 0x0f00u) | (sc[3] & 0xf000u);
   const float d = f16_to_f32(static_cast<uint16_t>(half));
   for (int b = 0; b < 8; ++b) {
     for (int l = 0; l < 4; ++l) {
@@ -145,14 +142,22 @@ void decode_iq1_m(const uint8_t* p, float* y) {
 
 DecodeBlock grid_block_decoder(Dtype dtype) {
   switch (dtype) {
-    case Dtype::iq2_xxs: return decode_iq2_xxs;
-    case Dtype::iq2_xs: return decode_iq2_xs;
-    case Dtype::iq2_s: return decode_iq2_s;
-    case Dtype::iq3_xxs: return decode_iq3_xxs;
-    case Dtype::iq3_s: return decode_iq3_s;
-    case Dtype::iq1_s: return decode_iq1_s;
-    case Dtype::iq1_m: return decode_iq1_m;
-    default: return nullptr;
+    case Dtype::iq2_xxs:
+      return decode_iq2_xxs;
+    case Dtype::iq2_xs:
+      return decode_iq2_xs;
+    case Dtype::iq2_s:
+      return decode_iq2_s;
+    case Dtype::iq3_xxs:
+      return decode_iq3_xxs;
+    case Dtype::iq3_s:
+      return decode_iq3_s;
+    case Dtype::iq1_s:
+      return decode_iq1_s;
+    case Dtype::iq1_m:
+      return decode_iq1_m;
+    default:
+      return nullptr;
   }
 }
 

@@ -1,5 +1,6 @@
 #include "tensor/dtype.h"
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -63,6 +64,20 @@ std::optional<DtypeInfo> dtype_info(uint32_t id) {
 }
 
 const DtypeInfo& info(Dtype dtype) {
+  // Place in `known` by id, so that decoders may ask for every block.
+  static constexpr auto places = [] {
+    std::array<int8_t, 64> table{};
+    for (int8_t& place : table) place = -1;
+    int8_t at = 0;
+    for (const DtypeInfo& entry : known) {
+      const auto id = static_cast<uint32_t>(entry.dtype);
+      if (id < table.size()) table[id] = at;
+      ++at;
+    }
+    return table;
+  }();
+  const auto id = static_cast<uint32_t>(dtype);
+  if (id < places.size() && places[id] >= 0) return known[places[id]];
   for (const DtypeInfo& entry : known) {
     if (entry.dtype == dtype) return entry;
   }
@@ -110,9 +125,7 @@ uint16_t f32_to_f16(float value) {
   return static_cast<uint16_t>(sign | rounded >> 13);  // may carry into infinity, as it should
 }
 
-float bf16_to_f32(uint16_t bits) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-}
+float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
 uint16_t f32_to_bf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);

@@ -1,10 +1,9 @@
 #include "tensor/dtype.h"
 
-#include <gtest/gtest.h>
-
 #include <bit>
 #include <cmath>
 #include <fstream>
+#include <gtest/gtest.h>
 #include <sstream>
 #include <vector>
 
@@ -76,9 +75,9 @@ TEST(Dtype, half_conversions_agree_with_arithmetic) {
       EXPECT_FALSE(std::isfinite(value));
       continue;
     }
-    const float magnitude = exponent == 0
-                                ? std::ldexp(static_cast<float>(half & 0x3ff), -24)
-                                : std::ldexp(static_cast<float>(1024 + (half & 0x3ff)), exponent - 25);
+    const float magnitude =
+        exponent == 0 ? std::ldexp(static_cast<float>(half & 0x3ff), -24)
+                      : std::ldexp(static_cast<float>(1024 + (half & 0x3ff)), exponent - 25);
     ASSERT_EQ(std::fabs(value), magnitude) << bits;
     ASSERT_EQ(f32_to_f16(value), half) << bits;
     // Halfway to the next half goes to the even one, a little more goes up.

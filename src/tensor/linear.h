@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "base/result.h"
 #include "tensor/dtype.h"
+#include "tensor/packed.h"
 
 namespace tensor {
 
@@ -23,11 +24,13 @@ std::string_view isa_name(Isa isa);
 
 enum class Precision { int8, exact };  // exact: f32 activations on decoded weights, for goldens
 
-struct PackedMatrix;  // packed.h: dtype, layout, rows, cols, pointer into a WeightArena
-class Workspace;      // workspace.h: bump memory sized once; no allocation per token
+class Workspace;  // workspace.h: bump memory sized once; no allocation per token
 
 // The rounded forms of n activation rows that a set of matrices needs. Memory is the workspace's.
 struct QuantRows;  // activations.h
+
+// Workspace bytes that quantize_rows takes for n rows of k floats, at most.
+uint64_t quant_rows_bytes(int n, int k);
 
 // n rows of k floats -> the forms that every matrix of `for_matrices` needs (they may differ: one x
 // feeds Q4_K and Q6_K). With Precision::exact only the f32 rows are referenced.

@@ -236,7 +236,8 @@ void pack_block_into(Dtype dtype, uint8_t* unit, int b, int r, const uint8_t* bl
       std::memcpy(unit + 32 * b + 2 * r, block + 208, 2);
       pack_q6_k(block, body, r);
       return;
-    default: CHECK(false, "only types with a packed layout come here");
+    default:
+      CHECK(false, "only types with a packed layout come here");
   }
 }
 
@@ -295,7 +296,8 @@ void unpack_block_from(Dtype dtype, const uint8_t* unit, int b, int r, uint8_t* 
       std::memcpy(block + 208, unit + 32 * b + 2 * r, 2);
       unpack_q6_k(body, r, block);
       return;
-    default: CHECK(false, "only types with a packed layout come here");
+    default:
+      CHECK(false, "only types with a packed layout come here");
   }
 }
 
@@ -333,18 +335,29 @@ const Layout& layout_of(Dtype dtype) {
   static constexpr Layout f16{1, superblock_k, 0, half_rows * 2};
   static constexpr Layout none{};
   switch (dtype) {
-    case Dtype::q4_0: return q4_0;
-    case Dtype::q5_0: return q5_0;
-    case Dtype::q8_0: return q8_0;
-    case Dtype::q4_1: return q4_1;
-    case Dtype::q5_1: return q5_1;
-    case Dtype::q4_k: return q4_k;
-    case Dtype::q5_k: return q5_k;
-    case Dtype::q6_k: return q6_k;
-    case Dtype::f32: return f32;
+    case Dtype::q4_0:
+      return q4_0;
+    case Dtype::q5_0:
+      return q5_0;
+    case Dtype::q8_0:
+      return q8_0;
+    case Dtype::q4_1:
+      return q4_1;
+    case Dtype::q5_1:
+      return q5_1;
+    case Dtype::q4_k:
+      return q4_k;
+    case Dtype::q5_k:
+      return q5_k;
+    case Dtype::q6_k:
+      return q6_k;
+    case Dtype::f32:
+      return f32;
     case Dtype::f16:
-    case Dtype::bf16: return f16;
-    default: return none;
+    case Dtype::bf16:
+      return f16;
+    default:
+      return none;
   }
 }
 
@@ -372,8 +385,8 @@ HalfView half_view(const PackedMatrix& matrix, int64_t half) {
   view.stride = alone ? unit : 2 * unit;
   const uint8_t* panel = matrix.data + half / 2 * 2 * half_bytes(layout, matrix.cols);
   view.first = panel + in_pair * unit;
-  view.last = panel + view.full_units * view.stride +
-              (rest != 0 ? in_pair * layout.unit_bytes(rest) : 0);
+  view.last =
+      panel + view.full_units * view.stride + (rest != 0 ? in_pair * layout.unit_bytes(rest) : 0);
   return view;
 }
 
@@ -427,8 +440,7 @@ void unpack_block(const PackedMatrix& matrix, int64_t row, int64_t block, uint8_
   unpack_block_from(matrix.dtype, unit, in_unit, r, file_block);
 }
 
-void unpack_rows(const PackedMatrix& matrix, int64_t first_row, int64_t count,
-                 uint8_t* file_rows) {
+void unpack_rows(const PackedMatrix& matrix, int64_t first_row, int64_t count, uint8_t* file_rows) {
   const DtypeInfo& type = info(matrix.dtype);
   const int64_t blocks = matrix.cols / type.block_elements;
   for (int64_t row = first_row; row < first_row + count; ++row) {
@@ -440,6 +452,14 @@ void unpack_rows(const PackedMatrix& matrix, int64_t first_row, int64_t count,
 
 void decode_packed_row(const PackedMatrix& matrix, int64_t row, float* out) {
   const DtypeInfo& type = info(matrix.dtype);
+  if (is_element_type(matrix.dtype)) {
+    const HalfView half = half_view(matrix, row / half_rows);
+    for (int64_t k = 0; k < matrix.cols; ++k) {
+      const int64_t at = k % superblock_k * half_rows + row % half_rows;
+      decode_row(matrix.dtype, half.unit(k / superblock_k) + at * type.block_bytes, out + k, 1);
+    }
+    return;
+  }
   uint8_t block[block_bytes_max];
   for (int64_t k = 0; k < matrix.cols; k += type.block_elements) {
     unpack_block(matrix, row, k / type.block_elements, block);
@@ -452,6 +472,10 @@ int decode_half_superblock(const PackedMatrix& matrix, int64_t half, int64_t g, 
   const int count =
       static_cast<int>(matrix.cols - k0 < superblock_k ? matrix.cols - k0 : superblock_k);
   const DtypeInfo& type = info(matrix.dtype);
+  if (is_element_type(matrix.dtype)) {
+    decode_row(matrix.dtype, half_view(matrix, half).unit(g), out, int64_t{count} * half_rows);
+    return count;
+  }
   uint8_t block[block_bytes_max];
   float values[superblock_k];
   for (int r = 0; r < half_rows; ++r) {

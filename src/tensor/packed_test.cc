@@ -1,8 +1,7 @@
 #include "tensor/packed.h"
 
-#include <gtest/gtest.h>
-
 #include <cstring>
+#include <gtest/gtest.h>
 #include <vector>
 
 #include "base/random.h"
@@ -51,22 +50,22 @@ TEST_P(PackedRoundTrip, gives_the_file_bytes_back) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    types, PackedRoundTrip,
-    testing::Values(Shape{Dtype::q4_0, 64, 64}, Shape{Dtype::q4_0, 48, 96},
-                    Shape{Dtype::q4_0, 33, 576}, Shape{Dtype::q4_1, 40, 576},
-                    Shape{Dtype::q4_1, 7, 32}, Shape{Dtype::q5_0, 37, 96},
-                    Shape{Dtype::q5_1, 37, 96}, Shape{Dtype::q8_0, 65, 96},
-                    Shape{Dtype::q8_0, 32, 576}, Shape{Dtype::q4_k, 50, 512},
-                    Shape{Dtype::q5_k, 50, 512}, Shape{Dtype::q6_k, 50, 256},
-                    Shape{Dtype::q6_k, 17, 768}, Shape{Dtype::f32, 19, 300},
-                    Shape{Dtype::f16, 50, 96}, Shape{Dtype::bf16, 33, 257},
-                    Shape{Dtype::iq3_s, 5, 512}, Shape{Dtype::nvfp4, 5, 128},
-                    Shape{Dtype::i8, 3, 10}),
-    [](const auto& tested) {
-      return std::string(tensor::info(tested.param.dtype).name) + "_" + std::to_string(tested.param.rows) +
-             "x" + std::to_string(tested.param.cols);
-    });
+INSTANTIATE_TEST_SUITE_P(types, PackedRoundTrip,
+                         testing::Values(Shape{Dtype::q4_0, 64, 64}, Shape{Dtype::q4_0, 48, 96},
+                                         Shape{Dtype::q4_0, 33, 576}, Shape{Dtype::q4_1, 40, 576},
+                                         Shape{Dtype::q4_1, 7, 32}, Shape{Dtype::q5_0, 37, 96},
+                                         Shape{Dtype::q5_1, 37, 96}, Shape{Dtype::q8_0, 65, 96},
+                                         Shape{Dtype::q8_0, 32, 576}, Shape{Dtype::q4_k, 50, 512},
+                                         Shape{Dtype::q5_k, 50, 512}, Shape{Dtype::q6_k, 50, 256},
+                                         Shape{Dtype::q6_k, 17, 768}, Shape{Dtype::f32, 19, 300},
+                                         Shape{Dtype::f16, 50, 96}, Shape{Dtype::bf16, 33, 257},
+                                         Shape{Dtype::iq3_s, 5, 512}, Shape{Dtype::nvfp4, 5, 128},
+                                         Shape{Dtype::i8, 3, 10}),
+                         [](const auto& tested) {
+                           return std::string(tensor::info(tested.param.dtype).name) + "_" +
+                                  std::to_string(tested.param.rows) + "x" +
+                                  std::to_string(tested.param.cols);
+                         });
 
 TEST(Packed, takes_no_more_bytes_than_the_file) {
   for (Dtype dtype : {Dtype::q4_0, Dtype::q4_1, Dtype::q5_0, Dtype::q5_1, Dtype::q8_0, Dtype::q4_k,

@@ -28,8 +28,7 @@ class Workspace {
 
   // `count` elements, 64-byte aligned, not initialised.
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  T* take(uint64_t count) {
+  requires std::is_trivially_copyable_v<T> T* take(uint64_t count) {
     CHECK(count <= (capacity_bytes_ - used_bytes_) / sizeof(T),
           "the workspace was sized for the largest batch");
     const uint64_t bytes = arena_bytes(count * sizeof(T));

@@ -1,0 +1,60 @@
+#include "base/check.h"
+#include "tensor/linear.h"
+
+namespace tensor {
+namespace {
+
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+
+bool has_avx512_vnni() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+
+base::Result<Isa> refused(std::string_view name) {
+  return base::fail(base::ErrorKind::unsupported,
+                    fmt::format("NAUTILE_ISA={} cannot be used", name),
+                    "this processor does not have these instructions",
+                    "leave NAUTILE_ISA unset: the best that works is chosen");
+}
+
+}  // namespace
+
+base::Result<Isa> choose_isa(std::string_view forced) {
+  if (forced == "scalar") return Isa::scalar;
+  if (forced == "avx2") {
+    if (has_avx2()) return Isa::avx2;
+    return refused(forced);
+  }
+  if (forced == "avx512") {
+    if (has_avx512_vnni()) return Isa::avx512_vnni;
+    return refused(forced);
+  }
+  if (!forced.empty()) {
+    return base::fail(base::ErrorKind::wrong_usage,
+                      fmt::format("NAUTILE_ISA={} is not known", base::shown_name(forced)), "",
+                      "use scalar, avx2 or avx512, or leave it unset");
+  }
+  if (has_avx512_vnni()) return Isa::avx512_vnni;
+  if (has_avx2()) return Isa::avx2;
+  return Isa::scalar;
+}
+
+std::string_view isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::scalar:
+      return "scalar";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512_vnni:
+      return "avx512";
+  }
+  CHECK(false, "every Isa has a name");
+  __builtin_unreachable();
+}
+
+}  // namespace tensor

@@ -1,0 +1,112 @@
+#include "tensor/linear.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "tensor/kernels.h"
+
+namespace tensor {
+namespace {
+
+int64_t panel_count(const PackedMatrix& w) { return (w.rows + panel_rows - 1) / panel_rows; }
+
+PanelKernel kernel_for(const PackedMatrix& w, const QuantRows& x, const KernelSet& kernels) {
+  CHECK(w.cols == x.k, "an activation row is as long as a row of the matrix");
+  if (x.precision == Precision::exact) return kernels.exact;
+  const PanelKernel quantized = kernels.quantized(w.dtype);
+  return quantized != nullptr ? quantized : kernels.floating(w.dtype);
+}
+
+// Columns that pass over a panel together: their activations stay in the second-level cache.
+int columns_at_once(const QuantRows& x, const KernelSet& kernels) {
+  const int64_t fit = kernels.cache_bytes / std::max(x.k, 1) / 8 * 8;
+  return static_cast<int>(std::clamp<int64_t>(fit, 32, kernel_columns_max));
+}
+
+// Panels that a thread takes at once: enough that taking costs nothing, few enough that the threads
+// end together.
+int64_t panels_a_chunk(int64_t panels, int threads) {
+  constexpr int64_t chunks_a_thread = 6;
+  constexpr int64_t panels_max = 8;
+  return std::clamp<int64_t>(panels / (threads * chunks_a_thread), 1, panels_max);
+}
+
+void store_panel(const float* acc, const PanelJob& job, const LinearOut& out) {
+  const int64_t first_row = job.panel * panel_rows;
+  const auto rows = static_cast<int>(std::min<int64_t>(panel_rows, job.w->rows - first_row));
+  const float* bias = out.bias != nullptr ? out.bias + first_row : nullptr;
+  for (int c = 0; c < job.columns; ++c, acc += panel_rows) {
+    float* y = out.y + (job.first_column + c) * out.stride + first_row;
+    if (bias == nullptr && !out.accumulate) {
+      std::memcpy(y, acc, sizeof(float) * static_cast<size_t>(rows));
+      continue;
+    }
+    for (int r = 0; r < rows; ++r) {
+      const float value = bias != nullptr ? acc[r] + bias[r] : acc[r];
+      y[r] = out.accumulate ? y[r] + value : value;
+    }
+  }
+}
+
+}  // namespace
+
+const KernelSet& kernels_of(Isa) { return scalar_kernels(); }
+
+void linear_many(std::span<const LinearJob> jobs, const QuantRows& x, Isa isa, base::Pool& pool) {
+  const KernelSet& kernels = kernels_of(isa);
+  const int columns_max = columns_at_once(x, kernels);
+  int64_t total = 0;
+  for (const LinearJob& job : jobs) total += panel_count(*job.w);
+  const auto work = [&](int64_t begin, int64_t end, int) {
+    alignas(64) float acc[kernel_columns_max * panel_rows];
+    int64_t first = 0;  // number of the job's first panel
+    for (const LinearJob& job : jobs) {
+      const int64_t last = first + panel_count(*job.w);
+      const PanelKernel kernel = kernel_for(*job.w, x, kernels);
+      for (int column = 0; column < x.n && first < end && last > begin; column += columns_max) {
+        const int columns = std::min(columns_max, x.n - column);
+        for (int64_t p = std::max(begin, first); p < std::min(end, last); ++p) {
+          const PanelJob panel{job.w, p - first, &x, column, columns, acc};
+          kernel(panel);
+          store_panel(acc, panel, job.out);
+        }
+      }
+      first = last;
+    }
+  };
+  pool.run(total, panels_a_chunk(total, pool.threads()), work);
+}
+
+void linear(const PackedMatrix& w, const QuantRows& x, const LinearOut& out, Isa isa,
+            base::Pool& pool) {
+  const LinearJob job{&w, out};
+  linear_many({&job, 1}, x, isa, pool);
+}
+
+void gate_up_silu(const PackedMatrix& gate, const PackedMatrix& up, const QuantRows& x, float* y,
+                  int64_t stride, Isa isa, base::Pool& pool) {
+  CHECK(gate.rows == up.rows, "gate and up are multiplied row by row");
+  const KernelSet& kernels = kernels_of(isa);
+  const PanelKernel gate_kernel = kernel_for(gate, x, kernels);
+  const PanelKernel up_kernel = kernel_for(up, x, kernels);
+  const int columns_max = columns_at_once(x, kernels);
+  const int64_t panels = panel_count(gate);
+  const auto work = [&](int64_t begin, int64_t end, int) {
+    alignas(64) float gate_acc[kernel_columns_max * panel_rows];
+    alignas(64) float up_acc[kernel_columns_max * panel_rows];
+    for (int column = 0; column < x.n; column += columns_max) {
+      const int columns = std::min(columns_max, x.n - column);
+      for (int64_t p = begin; p < end; ++p) {
+        const PanelJob gate_job{&gate, p, &x, column, columns, gate_acc};
+        gate_kernel(gate_job);
+        up_kernel({&up, p, &x, column, columns, up_acc});
+        kernels.silu_product(gate_acc, up_acc, int64_t{columns} * panel_rows);
+        store_panel(gate_acc, gate_job, {y, stride});
+      }
+    }
+  };
+  pool.run(panels, panels_a_chunk(2 * panels, pool.threads()), work);
+}
+
+}  // namespace tensor
