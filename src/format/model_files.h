@@ -23,7 +23,7 @@
 namespace format {
 
 struct TensorInfo {
-  std::string name;             // normalised
+  std::string name;                 // normalised
   std::string file_name_of_tensor;  // as the file has it, for errors
   tensor::Dtype dtype = tensor::Dtype::f32;
   std::vector<uint64_t> shape;  // outermost first; 1 to 4 dimensions, none 0
@@ -42,7 +42,7 @@ struct RopeScaling {
 
 // One decoder family, all its numbers checked against each other and against the tensors.
 struct ModelConfig {
-  std::string architecture;  // "llama", "qwen2", "qwen3"
+  std::string architecture;                 // "llama", "qwen2", "qwen3"
   std::string name, license, quantization;  // for people; quantization: "Q4_K_M", "BF16"
   int hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocab = 0;
   int context_tokens_max = 0;

@@ -1,0 +1,237 @@
+// A Hugging Face directory as a model: config.json, generation_config.json?, the weights,
+// tokenizer.json?, tokenizer_config.json?, chat_template.jinja?.
+//
+// Weights: model.safetensors, or model.safetensors.index.json with {"weight_map": {tensor: file}}.
+// The map decides which shard a tensor is read from; file names are never composed. Rules: a file
+// of the map is a plain name that ends in .safetensors, inside the directory; every tensor of the
+// map is in its shard. Pickled checkpoints (.bin, .pt) are never opened.
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "format/byte_source.h"
+#include "format/decoder_check.h"
+#include "format/gguf.h"
+#include "format/hf_config.h"
+#include "format/hf_tokenizer.h"
+#include "format/opened.h"
+#include "format/safetensors.h"
+#include "format/tokenizer_rules.h"
+
+namespace format {
+namespace {
+
+using base::ErrorKind;
+using base::fail;
+using base::Json;
+
+constexpr uint64_t config_bytes_max = 4 << 20;
+constexpr uint64_t index_bytes_max = 64 << 20;
+constexpr uint64_t tokenizer_bytes_max = 64 << 20;
+constexpr size_t shards_max = 1024;
+constexpr std::string_view weights_suffix = ".safetensors";
+
+base::Result<Json> read_object(const ByteSource& source, uint64_t bytes_max,
+                               bool duplicates_refused = true) {
+  ASSIGN(const std::string text, read_text(source, bytes_max));
+  ASSIGN(Json json,
+         base::parse_json(text, source.shown(),
+                          {.bytes_max = bytes_max, .duplicate_keys_refused = duplicates_refused}));
+  if (!json.is_object()) {
+    return fail(ErrorKind::invalid_input, source.shown() + ": is not an object");
+  }
+  return json;
+}
+
+// The entry of the directory, or nothing if there is none.
+base::Result<std::unique_ptr<ByteSource>> open_if_there(const std::string& directory,
+                                                        std::string_view name) {
+  auto file = open_in_directory(directory, name);
+  if (!file && file.error().kind == ErrorKind::not_found) return std::unique_ptr<ByteSource>();
+  return file;
+}
+
+class HfModel final : public OpenedModel {
+ public:
+  base::Result<void> open_directory(const std::string& directory);
+  base::Result<void> open_single(std::unique_ptr<ByteSource> file);
+
+  std::string container() const override { return "safetensors"; }
+  Json metadata() const override { return config_.is_null() ? Json::object() : config_; }
+  base::Result<ModelConfig> config() const override;
+  base::Result<text::TokenizerSpec> tokenizer() const override;
+
+ private:
+  base::Result<void> open_weights(const std::string& directory);
+  base::Result<void> open_sharded(const std::string& directory, const ByteSource& index);
+  base::Result<void> add_entries(const std::vector<SafetensorsEntry>& entries,
+                                 std::unique_ptr<ByteSource> file);
+  tl::unexpected<base::Error> no_weights(const std::string& directory) const;
+
+  Json config_, generation_;
+  std::unique_ptr<ByteSource> tokenizer_, tokenizer_config_, chat_template_;
+};
+
+void add_entry(const SafetensorsEntry& entry, int file, TensorInfo& tensor) {
+  tensor.name = entry.name;
+  tensor.file_name_of_tensor = entry.name;
+  tensor.dtype = entry.dtype;
+  tensor.shape = entry.shape;
+  tensor.file = file;
+  tensor.offset = entry.offset;
+  tensor.bytes = entry.bytes;
+}
+
+base::Result<void> HfModel::add_entries(const std::vector<SafetensorsEntry>& entries,
+                                        std::unique_ptr<ByteSource> file) {
+  files_.push_back(std::move(file));
+  const int index = static_cast<int>(files_.size()) - 1;
+  for (const SafetensorsEntry& entry : entries) {
+    TensorInfo tensor;
+    add_entry(entry, index, tensor);
+    TRY(add(std::move(tensor)));
+  }
+  finish();
+  return {};
+}
+
+base::Result<void> HfModel::open_single(std::unique_ptr<ByteSource> file) {
+  ASSIGN(const auto entries, parse_safetensors(*file));
+  return add_entries(entries, std::move(file));
+}
+
+base::Result<void> HfModel::open_directory(const std::string& directory) {
+  ASSIGN(const auto config, open_if_there(directory, "config.json"));
+  ASSIGN(const auto generation, open_if_there(directory, "generation_config.json"));
+  ASSIGN(tokenizer_, open_if_there(directory, "tokenizer.json"));
+  ASSIGN(tokenizer_config_, open_if_there(directory, "tokenizer_config.json"));
+  ASSIGN(chat_template_, open_if_there(directory, "chat_template.jinja"));
+  if (config) {
+    ASSIGN(config_, read_object(*config, config_bytes_max));
+  }
+  if (generation) {
+    ASSIGN(generation_, read_object(*generation, config_bytes_max));
+  }
+  if (config || !tokenizer_) return open_weights(directory);
+  return {};  // a tokenizer alone: config() says that there is no model
+}
+
+base::Result<void> HfModel::open_weights(const std::string& directory) {
+  ASSIGN(auto single, open_if_there(directory, "model.safetensors"));
+  if (single) return open_single(std::move(single));
+  ASSIGN(const auto index, open_if_there(directory, "model.safetensors.index.json"));
+  if (index) return open_sharded(directory, *index);
+  return no_weights(directory);
+}
+
+tl::unexpected<base::Error> HfModel::no_weights(const std::string& directory) const {
+  for (const std::string_view name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    if (open_in_directory(directory, name)) {
+      return fail(
+          ErrorKind::unsupported,
+          fmt::format("{}: has only {}, a pickled checkpoint", base::shown_name(directory), name),
+          "unpickling runs code from the file, so this program never does it",
+          "get the model as safetensors or GGUF");
+    }
+  }
+  return fail(ErrorKind::not_found,
+              fmt::format("{}: has no model.safetensors and no model.safetensors.index.json",
+                          base::shown_name(directory)),
+              "", "a model is a .gguf file, or a directory in Hugging Face layout");
+}
+
+base::Result<void> HfModel::open_sharded(const std::string& directory, const ByteSource& index) {
+  ASSIGN(const Json json, read_object(index, index_bytes_max));
+  const Json* map = json.find("weight_map");
+  const auto bad = [&](std::string what, std::string why = "") {
+    return fail(ErrorKind::invalid_input, index.shown() + ": " + what, std::move(why));
+  };
+  if (map == nullptr || !map->is_object() || map->as_object().empty()) {
+    return bad("weight_map is missing or not an object of tensors");
+  }
+  std::vector<std::pair<std::string_view, std::string_view>> tensors;  // file, tensor
+  for (const auto& [tensor, file] : map->as_object()) {
+    if (!file.is_string() || !file.as_string().ends_with(weights_suffix)) {
+      return bad(fmt::format("weight_map: tensor {} has no file that ends in {}",
+                             base::shown_name(tensor), weights_suffix));
+    }
+    tensors.emplace_back(file.as_string(), tensor);
+  }
+  std::sort(tensors.begin(), tensors.end());
+  for (size_t i = 0; i < tensors.size();) {
+    const std::string_view name = tensors[i].first;
+    if (files_.size() == shards_max) return bad(fmt::format("more than {} shards", shards_max));
+    auto file = open_in_directory(directory, name);
+    if (!file) {
+      file.error().what = fmt::format("{}: weight_map: tensor {}: {}", index.shown(),
+                                      base::shown_name(tensors[i].second), file.error().what);
+      return fail(std::move(file).error());
+    }
+    ASSIGN(auto entries, parse_safetensors(**file));
+    std::sort(entries.begin(), entries.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
+    std::vector<SafetensorsEntry> chosen;
+    for (auto entry = entries.begin(); i < tensors.size() && tensors[i].first == name; ++i) {
+      while (entry != entries.end() && entry->name < tensors[i].second) ++entry;
+      if (entry == entries.end() || entry->name != tensors[i].second) {
+        return bad(fmt::format("weight_map: tensor {} is not in {}",
+                               base::shown_name(tensors[i].second), (*file)->shown()));
+      }
+      chosen.push_back(std::move(*entry));
+    }
+    // In the order of the file, so that loading reads it from front to back.
+    std::sort(chosen.begin(), chosen.end(),
+              [](const auto& a, const auto& b) { return a.offset < b.offset; });
+    TRY(add_entries(chosen, std::move(*file)));
+  }
+  return {};
+}
+
+base::Result<ModelConfig> HfModel::config() const {
+  if (config_.is_null()) {
+    return fail(ErrorKind::not_found, "config.json: is missing",
+                "the sizes of the model stand there",
+                "open the directory that holds config.json and the weights");
+  }
+  ASSIGN(ModelConfig config, read_hf_config(config_, generation_));
+  TRY(check_tensors(*this, "config.json", config));
+  return config;
+}
+
+base::Result<text::TokenizerSpec> HfModel::tokenizer() const {
+  if (!tokenizer_) {
+    return fail(ErrorKind::not_found, "tokenizer.json: is missing", "",
+                "it stands beside config.json in the model's repository");
+  }
+  HfTokenizerParts parts;
+  ASSIGN(parts.tokenizer, read_object(*tokenizer_, tokenizer_bytes_max));
+  if (tokenizer_config_) {
+    ASSIGN(parts.tokenizer_config, read_object(*tokenizer_config_, tokenizer_bytes_max));
+  }
+  if (chat_template_) {
+    ASSIGN(parts.chat_template, read_text(*chat_template_, chat_template_bytes_max));
+    if (!base::is_utf8(parts.chat_template)) {
+      return fail(ErrorKind::invalid_input, chat_template_->shown() + ": is not UTF-8");
+    }
+  }
+  parts.config = config_;
+  parts.generation = generation_;
+  const TensorInfo* embedding = find("model.embed_tokens.weight");
+  if (embedding != nullptr) parts.embedding_rows = embedding->shape.front();
+  return read_hf_tokenizer(std::move(parts));
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<ModelFiles>> open_hf_directory(const std::string& directory) {
+  auto model = std::make_unique<HfModel>();
+  TRY(model->open_directory(directory));
+  return std::unique_ptr<ModelFiles>(std::move(model));
+}
+
+base::Result<std::unique_ptr<ModelFiles>> open_safetensors_file(std::unique_ptr<ByteSource> file) {
+  auto model = std::make_unique<HfModel>();
+  TRY(model->open_single(std::move(file)));
+  return std::unique_ptr<ModelFiles>(std::move(model));
+}
+
+}  // namespace format
