@@ -28,8 +28,12 @@ LAYERS = {
     "format": {"base", "tensor/dtype.h", "text/tokenizer_spec.h"},
     "model": {"base", "tensor", "format"},
     "engine": {"base", "tensor", "text", "format", "model"},
-    "api": {"base", "net", "engine/engine.h"},
-    "app": {"base", "tensor", "text", "format", "model", "engine", "net", "api"},
+    "crypto": {"base"},
+    "account": {"base", "crypto"},
+    "chat": {"base", "account", "engine/engine.h"},
+    "api": {"base", "net", "account", "chat", "engine/engine.h"},
+    "app": {"base", "tensor", "text", "format", "model", "engine", "net", "crypto", "account",
+            "chat", "api"},
 }
 # A test may also reach what it needs to make its input real.
 TEST_LAYERS = {
