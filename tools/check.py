@@ -239,7 +239,8 @@ def tier_browser():
     status, text, seconds, log = run("browser", ["npx", "playwright", "test", "--reporter=line"],
                                      cwd=ROOT / "tests" / "browser", env=program_env())
     good = sum(int(n) for n in re.findall(r"^\s*(\d+) passed", text, re.M))
-    bad = sum(int(n) for n in re.findall(r"^\s*(\d+) (?:failed|did not run|interrupted)", text, re.M))
+    bad = sum(int(n)
+              for n in re.findall(r"^\s*(\d+) (?:failed|did not run|interrupted)", text, re.M))
     if status != 0 and bad == 0:
         bad = 1
     count(good, bad, "browser", seconds, log)

@@ -1,7 +1,7 @@
 // Times llama.cpp through its C API, as bench/peer/compare.py asks: one JSON object on stdout with
 // tokens per second of one prefill and of decoding at each batch size. The first prefill and the
-// first four decode steps are warm-up and not counted. Node's own loop would cost the peer a third of
-// its speed, hence C.
+// first four decode steps are warm-up and not counted. Node's own loop would cost the peer a third
+// of its speed, hence C.
 //
 // usage: llama_peer MODEL BACKENDS_DIR THREADS PREFILL DECODE BATCH...
 #include <algorithm>
