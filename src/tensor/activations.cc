@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "tensor/arena.h"
+#include "tensor/kernels.h"
 #include "tensor/workspace.h"
 
 namespace tensor {
@@ -186,7 +187,7 @@ QuantRows quantize_rows(const float* x, int n, int k,
   }
   if (!rows.has.group32 && !rows.has.group256) return rows;
   allocate_forms(rows, workspace);
-  const QuantizeSuperblock quantize = quantize_superblock_scalar;
+  const QuantizeSuperblock quantize = kernels_of(isa).quantize;
   const int superblocks = (k + superblock_k - 1) / superblock_k;
   const auto round_columns = [&](int64_t begin, int64_t end, int) {
     for (int64_t c = begin; c < end; ++c) {

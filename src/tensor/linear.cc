@@ -51,7 +51,9 @@ void store_panel(const float* acc, const PanelJob& job, const LinearOut& out) {
 
 }  // namespace
 
-const KernelSet& kernels_of(Isa) { return scalar_kernels(); }
+const KernelSet& kernels_of(Isa isa) {
+  return isa == Isa::scalar ? scalar_kernels() : avx2_kernels();
+}
 
 void linear_many(std::span<const LinearJob> jobs, const QuantRows& x, Isa isa, base::Pool& pool) {
   const KernelSet& kernels = kernels_of(isa);
