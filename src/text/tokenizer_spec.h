@@ -1,6 +1,11 @@
 // What a tokenizer is, as its file states it: filled by format/ from GGUF metadata or from a Hugging
 // Face tokenizer.json, compiled by text/tokenizer.h. Plain data; nothing here is trusted or checked
-// beyond what its reader checked (types, UTF-8, sizes).
+// beyond what its reader checked (types, UTF-8, sizes): Tokenizer::make() checks the rest.
+//
+// From tokenizer.json: `added` is its added_tokens and `tokens` has a place for each of their ids;
+// `pre_tokenizer` has the steps. From GGUF: both stay empty, `kinds` says which tokens are added
+// and `pre_tokenizer_name` which expressions cut the text ("default" where the file has none:
+// guessed from the vocabulary).
 #pragma once
 
 #include <cstdint>
