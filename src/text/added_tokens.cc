@@ -53,21 +53,14 @@ bool stands_alone(std::string_view text, size_t begin, size_t end) {
   return end == text.size() || !is_word(decode_at(text, end).code_point);
 }
 
-AddedEntry from_json(const AddedToken& token) {
-  AddedEntry entry{token.content, token.id, token.special, token.special};
+AddedEntry entry_of(const AddedToken& token, TokenKind kind) {
+  AddedEntry entry{token.content, token.id, token.special};
   entry.shaped = is_control_shaped(token.content);
-  entry.control = entry.special || entry.shaped;
+  entry.control = token.special || kind == TokenKind::control || is_wide_shaped(token.content) ||
+                  std::ranges::find(known_control, token.content) != known_control.end();
   entry.lstrip = token.lstrip;
   entry.rstrip = token.rstrip;
   entry.single_word = token.single_word;
-  return entry;
-}
-
-AddedEntry from_kind(const std::string& content, int32_t id, TokenKind kind) {
-  AddedEntry entry{content, id, kind == TokenKind::control};
-  entry.shaped = is_control_shaped(content);
-  entry.control = entry.special || is_wide_shaped(content) ||
-                  std::ranges::find(known_control, content) != known_control.end();
   return entry;
 }
 
@@ -89,7 +82,7 @@ Result<AddedTokens> AddedTokens::make(const TokenizerSpec& spec) {
                               spec.tokens.size()));
     }
     if (token.content.empty()) continue;
-    AddedEntry entry = from_json(token);
+    AddedEntry entry = entry_of(token, spec.kinds[static_cast<size_t>(token.id)]);
     if (token.normalized && spec.normalizer_nfc) entry.content = nfc(entry.content);
     made.lists_[token.normalized ? 1 : 0].entries.push_back(std::move(entry));
   }
@@ -98,7 +91,8 @@ Result<AddedTokens> AddedTokens::make(const TokenizerSpec& spec) {
     const bool added = kind == TokenKind::control || kind == TokenKind::user_defined ||
                        kind == TokenKind::unknown;
     if (!added || spec.tokens[id].empty()) continue;
-    raw.push_back(from_kind(spec.tokens[id], static_cast<int32_t>(id), kind));
+    const AddedToken token{static_cast<int32_t>(id), spec.tokens[id], kind == TokenKind::control};
+    raw.push_back(entry_of(token, kind));
   }
   for (List& list : made.lists_) {
     if (list.entries.size() > count_max) {

@@ -161,19 +161,6 @@ std::string bytes_of(const std::string& token, TokenKind kind) {
   return token;
 }
 
-// "default" is what converters wrote before they knew a model's expressions. The size of the
-// vocabulary and a token that only one family has tell most of them.
-std::string_view guessed_pre_tokenizer(const TokenizerSpec& spec) {
-  const size_t size = spec.tokens.size();
-  if (size >= 151'643 && size <= 152'064) return "qwen2";
-  if (size >= 128'000 && size <= 128'300) return "llama-bpe";
-  if (size >= 128'815 && size <= 129'280) return "deepseek-v3";
-  if (size >= 102'000 && size <= 102'400) return "deepseek-llm";
-  if (size >= 32'000 && size <= 32'256) return "deepseek-coder";
-  if (size >= 49'000 && size <= 49'300) return "smollm";
-  return "gpt-2";
-}
-
 Result<void> check_spec(TokenizerSpec& spec) {
   const auto bad = [](std::string what, std::string why) {
     return fail(ErrorKind::invalid_input, "tokenizer: " + std::move(what), std::move(why),
@@ -199,9 +186,6 @@ Result<void> check_spec(TokenizerSpec& spec) {
     if (id >= -1 && id < static_cast<int64_t>(spec.tokens.size())) continue;
     return bad(fmt::format("{} token id {}", name, id),
                fmt::format("the vocabulary has {} tokens", spec.tokens.size()));
-  }
-  if (spec.pre_tokenizer.empty() && spec.pre_tokenizer_name == "default") {
-    spec.pre_tokenizer_name = guessed_pre_tokenizer(spec);
   }
   if (spec.pre_tokenizer.empty()) {
     constexpr std::array<std::string_view, 4> whole_words = {"llama3", "llama-v3", "llama-bpe",

@@ -2,10 +2,11 @@
 // Face tokenizer.json, compiled by text/tokenizer.h. Plain data; nothing here is trusted or checked
 // beyond what its reader checked (types, UTF-8, sizes): Tokenizer::make() checks the rest.
 //
-// From tokenizer.json: `added` is its added_tokens and `tokens` has a place for each of their ids;
-// `pre_tokenizer` has the steps. From GGUF: both stay empty, `kinds` says which tokens are added
-// and `pre_tokenizer_name` which expressions cut the text ("default" where the file has none:
-// guessed from the vocabulary).
+// `added` are the added_tokens of tokenizer.json, or the control and user-defined tokens of GGUF
+// (if it is empty they are taken from `kinds`); `tokens` has a place for each of their ids. Kind
+// `control` marks those that a text may not use unless special tokens are parsed: the reader of
+// tokenizer.json gives it by flag and by shape. `pre_tokenizer` has the steps of tokenizer.json;
+// from GGUF it is empty and `pre_tokenizer_name` says which expressions cut the text.
 #pragma once
 
 #include <cstdint>
