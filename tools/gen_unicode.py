@@ -96,6 +96,7 @@ def main():
         "// script, not this file.",
         '#include "text/unicode_tables.h"',
         "",
+        "// clang-format off",
         "namespace text::unicode_tables {",
         "",
         f"const uint8_t category_top[{len(top)}] = {{\n{wrapped(top)}\n}};",

@@ -26,8 +26,8 @@ constexpr std::array<std::string_view, 12> known_control = {
     "<|im_start|>",   "<|endoftext|>",  "<|eom_id|>",     "<|end_of_text|>"};
 
 bool is_wide_shaped(std::string_view content) {
-  return content.size() > wide_open.size() + wide_close.size() &&
-         content.starts_with(wide_open) && content.ends_with(wide_close);
+  return content.size() > wide_open.size() + wide_close.size() && content.starts_with(wide_open) &&
+         content.ends_with(wide_close);
 }
 
 // The start of the white space that ends at `end`, and the end of what begins at `begin`.
@@ -76,10 +76,10 @@ Result<AddedTokens> AddedTokens::make(const TokenizerSpec& spec) {
   auto& raw = made.lists_[0].entries;
   for (const AddedToken& token : spec.added) {
     if (token.id < 0 || static_cast<size_t>(token.id) >= spec.tokens.size()) {
-      return fail(ErrorKind::invalid_input,
-                  fmt::format("tokenizer: added token {}", base::shown_name(token.content)),
-                  fmt::format("its id {} is outside the vocabulary of {}", token.id,
-                              spec.tokens.size()));
+      return fail(
+          ErrorKind::invalid_input,
+          fmt::format("tokenizer: added token {}", base::shown_name(token.content)),
+          fmt::format("its id {} is outside the vocabulary of {}", token.id, spec.tokens.size()));
     }
     if (token.content.empty()) continue;
     AddedEntry entry = entry_of(token, spec.kinds[static_cast<size_t>(token.id)]);
@@ -88,8 +88,8 @@ Result<AddedTokens> AddedTokens::make(const TokenizerSpec& spec) {
   }
   for (size_t id = 0; id < spec.tokens.size() && spec.added.empty(); ++id) {
     const TokenKind kind = spec.kinds[id];
-    const bool added = kind == TokenKind::control || kind == TokenKind::user_defined ||
-                       kind == TokenKind::unknown;
+    const bool added =
+        kind == TokenKind::control || kind == TokenKind::user_defined || kind == TokenKind::unknown;
     if (!added || spec.tokens[id].empty()) continue;
     const AddedToken token{static_cast<int32_t>(id), spec.tokens[id], kind == TokenKind::control};
     raw.push_back(entry_of(token, kind));
@@ -106,8 +106,7 @@ Result<AddedTokens> AddedTokens::make(const TokenizerSpec& spec) {
     for (size_t i = list.entries.size(); i-- > 0;) {
       const AddedEntry& entry = list.entries[i];
       if (entry.content.size() > content_bytes_max) {
-        return fail(ErrorKind::limit_exceeded,
-                    fmt::format("tokenizer: added token {}", entry.id),
+        return fail(ErrorKind::limit_exceeded, fmt::format("tokenizer: added token {}", entry.id),
                     fmt::format("it has {} bytes; at most {} are read", entry.content.size(),
                                 content_bytes_max));
       }
@@ -175,9 +174,9 @@ void AddedTokens::partition(std::string_view text, Group group, const Sinks& sin
 
 const AddedEntry* AddedTokens::find(std::string_view content) const {
   for (const List& list : lists_) {
-    const auto it = std::ranges::lower_bound(list.entries, content, {}, [](const AddedEntry& entry) {
-      return std::string_view(entry.content);
-    });
+    const auto it = std::ranges::lower_bound(
+        list.entries, content, {},
+        [](const AddedEntry& entry) { return std::string_view(entry.content); });
     if (it != list.entries.end() && it->content == content) return &*it;
   }
   return nullptr;

@@ -30,7 +30,9 @@ uint64_t mix(uint64_t x) {
   return x;
 }
 // A table of at least 3/2 of `count` places: its size is 1 << bits.
-int table_bits(size_t count) { return std::max(4, static_cast<int>(std::bit_width(count + count / 2))); }
+int table_bits(size_t count) {
+  return std::max(4, static_cast<int>(std::bit_width(count + count / 2)));
+}
 
 // Ids by token string while the merges are read.
 class TokenIndex {
@@ -176,7 +178,7 @@ void Bpe::encode(std::string_view piece, std::vector<int32_t>& out, BpeScratch& 
 
 void Bpe::encode_short(std::string_view piece, std::vector<int32_t>& out) const {
   int32_t ids[short_piece_bytes_max];
-  uint32_t ranks[short_piece_bytes_max];    // of (i, i + 1)
+  uint32_t ranks[short_piece_bytes_max];  // of (i, i + 1)
   int32_t results[short_piece_bytes_max];
   size_t count = 0;
   for (const char c : piece) {

@@ -7,8 +7,8 @@
 namespace text {
 namespace {
 
-constexpr CategoryMask mask_word = mask_letter | mask_mark | mask_of(Category::Nd) |
-                                   mask_of(Category::Nl) | mask_of(Category::Pc);
+constexpr CategoryMask mask_word =
+    mask_letter | mask_mark | mask_of(Category::Nd) | mask_of(Category::Nl) | mask_of(Category::Pc);
 // Other_Alphabetic outside the marks: letters in circles and squares.
 constexpr CharSet::Range word_outside_mask[] = {
     {0x24b6, 0x24e9}, {0x1f130, 0x1f149}, {0x1f150, 0x1f169}, {0x1f170, 0x1f189}};

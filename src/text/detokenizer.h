@@ -22,7 +22,7 @@ class Utf8Stream {
  private:
   char held_[4] = {};
   int held_bytes_ = 0;
-  int wanted_bytes_ = 0;               // of the held character
+  int wanted_bytes_ = 0;                  // of the held character
   uint8_t next_low_ = 0, next_high_ = 0;  // what its next byte may be
 };
 

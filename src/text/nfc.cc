@@ -65,8 +65,8 @@ uint32_t compose(uint32_t a, uint32_t b) {
       b < hangul_v + hangul_v_count) {
     return hangul_base + ((a - hangul_l) * hangul_v_count + (b - hangul_v)) * hangul_t_count;
   }
-  if (a >= hangul_base && a < hangul_base + hangul_count && (a - hangul_base) % hangul_t_count == 0 &&
-      b > hangul_t && b < hangul_t + hangul_t_count) {
+  if (a >= hangul_base && a < hangul_base + hangul_count &&
+      (a - hangul_base) % hangul_t_count == 0 && b > hangul_t && b < hangul_t + hangul_t_count) {
     return a + (b - hangul_t);
   }
   const std::span order(tables::composition_order, tables::composition_count);
@@ -88,7 +88,8 @@ void compose_all(std::vector<Mark>& marks) {
   for (size_t i = 0; i < marks.size(); ++i) {
     const Mark mark = marks[i];
     const bool adjacent = starter != SIZE_MAX && kept == starter + 1;
-    if (starter != SIZE_MAX && (adjacent || (last_class != 0 && last_class < mark.combining_class))) {
+    if (starter != SIZE_MAX &&
+        (adjacent || (last_class != 0 && last_class < mark.combining_class))) {
       if (const uint32_t joined = compose(marks[starter].code_point, mark.code_point)) {
         marks[starter].code_point = joined;
         continue;
@@ -112,11 +113,9 @@ void normalize_segment(std::string_view segment, std::vector<Mark>& marks, std::
     size_t end = at + 1;
     while (end < marks.size() && marks[end].combining_class != 0) ++end;
     const size_t from = marks[at].combining_class == 0 ? at + 1 : at;
-    std::stable_sort(marks.begin() + static_cast<ptrdiff_t>(from),
-                     marks.begin() + static_cast<ptrdiff_t>(end),
-                     [](const Mark& a, const Mark& b) {
-                       return a.combining_class < b.combining_class;
-                     });
+    std::stable_sort(
+        marks.begin() + static_cast<ptrdiff_t>(from), marks.begin() + static_cast<ptrdiff_t>(end),
+        [](const Mark& a, const Mark& b) { return a.combining_class < b.combining_class; });
     at = end;
   }
   compose_all(marks);

@@ -153,8 +153,8 @@ constexpr std::array known_scanners = {
 std::unique_ptr<const Splitting> run_form(const Regex& regex) {
   using Op = Regex::Op;
   const auto& program = regex.program();
-  const bool prefixed = program.size() == 3 && program[0].op == Op::run &&
-                        program[0].least == 0 && program[0].most == 1;
+  const bool prefixed = program.size() == 3 && program[0].op == Op::run && program[0].least == 0 &&
+                        program[0].most == 1;
   if (!prefixed && program.size() != 2) return nullptr;
   const Regex::Instruction& last = program[prefixed ? 1 : 0];
   const bool single = last.op == Op::set;
@@ -221,10 +221,18 @@ Result<PreTokenizer> PreTokenizer::make(const TokenizerSpec& spec) {
   std::vector<std::string_view> expressions;
   for (const PreTokenizerStep& step : spec.pre_tokenizer) {
     switch (step.kind) {
-      case StepKind::split_isolated: expressions.push_back(step.pattern); break;
-      case StepKind::byte_level_gpt2: expressions.push_back(patterns::gpt2); break;
-      case StepKind::digits_individual: expressions.push_back(patterns::digit); break;
-      case StepKind::digits_together: expressions.push_back(patterns::digits); break;
+      case StepKind::split_isolated:
+        expressions.push_back(step.pattern);
+        break;
+      case StepKind::byte_level_gpt2:
+        expressions.push_back(patterns::gpt2);
+        break;
+      case StepKind::digits_individual:
+        expressions.push_back(patterns::digit);
+        break;
+      case StepKind::digits_together:
+        expressions.push_back(patterns::digits);
+        break;
     }
   }
   if (spec.pre_tokenizer.empty() && !spec.pre_tokenizer_name.empty()) {

@@ -80,12 +80,18 @@ bool RegexCompiler::nullable(uint32_t index) const {
   const RegexNode& node = tree_.nodes[index];
   const auto each = [this](uint32_t child) { return nullable(child); };
   switch (node.kind) {
-    case RegexNode::Kind::set: return false;
-    case RegexNode::Kind::concat: return std::ranges::all_of(node.children, each);
-    case RegexNode::Kind::alternate: return std::ranges::any_of(node.children, each);
-    case RegexNode::Kind::repeat: return node.least == 0 || nullable(node.children[0]);
-    case RegexNode::Kind::atomic: return nullable(node.children[0]);
-    default: return true;
+    case RegexNode::Kind::set:
+      return false;
+    case RegexNode::Kind::concat:
+      return std::ranges::all_of(node.children, each);
+    case RegexNode::Kind::alternate:
+      return std::ranges::any_of(node.children, each);
+    case RegexNode::Kind::repeat:
+      return node.least == 0 || nullable(node.children[0]);
+    case RegexNode::Kind::atomic:
+      return nullable(node.children[0]);
+    default:
+      return true;
   }
 }
 
@@ -155,8 +161,11 @@ Result<void> RegexCompiler::emit(uint32_t index) {
   const RegexNode& node = tree_.nodes[index];
   TRY(check_size());
   switch (node.kind) {
-    case RegexNode::Kind::empty: return {};
-    case RegexNode::Kind::set: push({Regex::Op::set, node.set}); return {};
+    case RegexNode::Kind::empty:
+      return {};
+    case RegexNode::Kind::set:
+      push({Regex::Op::set, node.set});
+      return {};
     case RegexNode::Kind::concat:
       for (const uint32_t child : node.children) TRY(emit(child));
       return {};
@@ -172,10 +181,15 @@ Result<void> RegexCompiler::emit(uint32_t index) {
       for (const uint32_t jump : jumps) out_.program_[jump].a = here();
       return {};
     }
-    case RegexNode::Kind::repeat: return emit_repeat(node);
-    case RegexNode::Kind::look: return emit_body(node, Regex::Op::look);
-    case RegexNode::Kind::atomic: return emit_body(node, Regex::Op::atomic);
-    case RegexNode::Kind::assertion: push({node.assertion}); return {};
+    case RegexNode::Kind::repeat:
+      return emit_repeat(node);
+    case RegexNode::Kind::look:
+      return emit_body(node, Regex::Op::look);
+    case RegexNode::Kind::atomic:
+      return emit_body(node, Regex::Op::atomic);
+    case RegexNode::Kind::assertion:
+      push({node.assertion});
+      return {};
   }
   return {};
 }
@@ -192,12 +206,18 @@ bool Regex::same_as(const Regex& other) const {
 bool Regex::holds(Op op, std::string_view text, size_t at) const {
   const bool begin = at == 0, end = at == text.size();
   switch (op) {
-    case Op::line_begin: return begin || (text[at - 1] == '\n' && !end);
-    case Op::line_end: return end || text[at] == '\n';
-    case Op::text_begin: return begin;
-    case Op::text_end: return end;
-    case Op::text_end_newline: return end || (at + 1 == text.size() && text[at] == '\n');
-    default: break;
+    case Op::line_begin:
+      return begin || (text[at - 1] == '\n' && !end);
+    case Op::line_end:
+      return end || text[at] == '\n';
+    case Op::text_begin:
+      return begin;
+    case Op::text_end:
+      return end;
+    case Op::text_end_newline:
+      return end || (at + 1 == text.size() && text[at] == '\n');
+    default:
+      break;
   }
   const bool before = !begin && is_word(decode_before(text, at).code_point);
   const bool after = !end && is_word(decode_at(text, at).code_point);
@@ -218,8 +238,12 @@ std::optional<size_t> Regex::match(std::string_view text, uint32_t pc, size_t at
     const Instruction& in = program_[pc];
     bool ok = true;
     switch (in.op) {
-      case Op::accept: choices.resize(floor); return at;
-      case Op::jump: pc = in.a; continue;
+      case Op::accept:
+        choices.resize(floor);
+        return at;
+      case Op::jump:
+        pc = in.a;
+        continue;
       case Op::split:
         choices.push_back({in.b, choice_branch, at, 0});
         pc = in.a;
@@ -231,7 +255,10 @@ std::optional<size_t> Regex::match(std::string_view text, uint32_t pc, size_t at
         ++pc;
         break;
       }
-      case Op::run: ok = run(in, text, pc, at, budget); ++pc; break;
+      case Op::run:
+        ok = run(in, text, pc, at, budget);
+        ++pc;
+        break;
       case Op::look:
       case Op::atomic: {
         const auto end = match(text, pc + 1, at, budget);
@@ -241,7 +268,10 @@ std::optional<size_t> Regex::match(std::string_view text, uint32_t pc, size_t at
         pc = in.a;
         break;
       }
-      default: ok = holds(in.op, text, at); ++pc; break;
+      default:
+        ok = holds(in.op, text, at);
+        ++pc;
+        break;
     }
     if (ok) continue;
     if (choices.size() == floor) return std::nullopt;

@@ -20,17 +20,17 @@ namespace text {
 
 struct RegexLimits {
   size_t pattern_bytes_max = 64 << 10;
-  int depth_max = 60;               // of groups and classes
+  int depth_max = 60;  // of groups and classes
   size_t instructions_max = 20'000;
-  size_t classes_max = 500;         // 8 KB each
-  uint32_t repeat_max = 1000;       // of {m,n}
+  size_t classes_max = 500;    // 8 KB each
+  uint32_t repeat_max = 1000;  // of {m,n}
 };
 
 // The work that searches may still do, and memory they share. One per call, not per thread.
 struct RegexBudget {
   explicit RegexBudget(uint64_t steps) : steps_left(steps) {}
   uint64_t steps_left;  // 0: used up; every search fails from then on
-  struct Choice {  // where to go on if what was tried fails
+  struct Choice {       // where to go on if what was tried fails
     uint32_t pc;
     uint32_t kind;
     size_t at, least;  // least: how far a run may give back
@@ -44,14 +44,20 @@ class Regex {
     size_t begin, end;
   };
   enum class Op : uint8_t {
-    set,         // one member of classes[a]
-    run,         // least..most members of classes[a], as many as possible, giving back one by one
-    split,       // go to a; if that fails, to b
-    jump,        // to a
-    look,        // body at pc + 1, then a; negated if b
-    atomic,      // body at pc + 1, matched once and for all, then a
-    line_begin, line_end, text_begin, text_end, text_end_newline, word_edge, no_word_edge,
-    accept       // end of the program or of a body
+    set,     // one member of classes[a]
+    run,     // least..most members of classes[a], as many as possible, giving back one by one
+    split,   // go to a; if that fails, to b
+    jump,    // to a
+    look,    // body at pc + 1, then a; negated if b
+    atomic,  // body at pc + 1, matched once and for all, then a
+    line_begin,
+    line_end,
+    text_begin,
+    text_end,
+    text_end_newline,
+    word_edge,
+    no_word_edge,
+    accept  // end of the program or of a body
   };
   struct Instruction {
     Op op;

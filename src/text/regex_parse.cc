@@ -25,19 +25,51 @@ struct Named {
   std::string_view name;
   CategoryMask mask;
 };
-constexpr Named category_names[] = {
-    {"L", mask_letter}, {"M", mask_mark}, {"N", mask_number}, {"P", mask_punctuation},
-    {"S", mask_symbol}, {"Z", mask_separator}, {"C", mask_other},
-    {"Letter", mask_letter}, {"Mark", mask_mark}, {"Number", mask_number},
-    {"Punctuation", mask_punctuation}, {"Symbol", mask_symbol}, {"Separator", mask_separator},
-    {"Other", mask_other},
-    {"Lu", 1u << 0}, {"Ll", 1u << 1}, {"Lt", 1u << 2}, {"Lm", 1u << 3}, {"Lo", 1u << 4},
-    {"Mn", 1u << 5}, {"Mc", 1u << 6}, {"Me", 1u << 7}, {"Nd", 1u << 8}, {"Nl", 1u << 9},
-    {"No", 1u << 10}, {"Pc", 1u << 11}, {"Pd", 1u << 12}, {"Ps", 1u << 13}, {"Pe", 1u << 14},
-    {"Pi", 1u << 15}, {"Pf", 1u << 16}, {"Po", 1u << 17}, {"Sm", 1u << 18}, {"Sc", 1u << 19},
-    {"Sk", 1u << 20}, {"So", 1u << 21}, {"Zs", 1u << 22}, {"Zl", 1u << 23}, {"Zp", 1u << 24},
-    {"Cc", 1u << 25}, {"Cf", 1u << 26}, {"Cs", 1u << 27}, {"Co", 1u << 28}, {"Cn", 1u << 29},
-    {"LC", 0x7}};
+constexpr Named category_names[] = {{"L", mask_letter},
+                                    {"M", mask_mark},
+                                    {"N", mask_number},
+                                    {"P", mask_punctuation},
+                                    {"S", mask_symbol},
+                                    {"Z", mask_separator},
+                                    {"C", mask_other},
+                                    {"Letter", mask_letter},
+                                    {"Mark", mask_mark},
+                                    {"Number", mask_number},
+                                    {"Punctuation", mask_punctuation},
+                                    {"Symbol", mask_symbol},
+                                    {"Separator", mask_separator},
+                                    {"Other", mask_other},
+                                    {"Lu", 1u << 0},
+                                    {"Ll", 1u << 1},
+                                    {"Lt", 1u << 2},
+                                    {"Lm", 1u << 3},
+                                    {"Lo", 1u << 4},
+                                    {"Mn", 1u << 5},
+                                    {"Mc", 1u << 6},
+                                    {"Me", 1u << 7},
+                                    {"Nd", 1u << 8},
+                                    {"Nl", 1u << 9},
+                                    {"No", 1u << 10},
+                                    {"Pc", 1u << 11},
+                                    {"Pd", 1u << 12},
+                                    {"Ps", 1u << 13},
+                                    {"Pe", 1u << 14},
+                                    {"Pi", 1u << 15},
+                                    {"Pf", 1u << 16},
+                                    {"Po", 1u << 17},
+                                    {"Sm", 1u << 18},
+                                    {"Sc", 1u << 19},
+                                    {"Sk", 1u << 20},
+                                    {"So", 1u << 21},
+                                    {"Zs", 1u << 22},
+                                    {"Zl", 1u << 23},
+                                    {"Zp", 1u << 24},
+                                    {"Cc", 1u << 25},
+                                    {"Cf", 1u << 26},
+                                    {"Cs", 1u << 27},
+                                    {"Co", 1u << 28},
+                                    {"Cn", 1u << 29},
+                                    {"LC", 0x7}};
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -72,7 +104,8 @@ class Parser {
     return decoded.code_point;
   }
   tl::unexpected<base::Error> error(ErrorKind kind, std::string why) const {
-    return fail(kind, fmt::format("regular expression {}, byte {}", base::shown_name(pattern_), at_),
+    return fail(kind,
+                fmt::format("regular expression {}, byte {}", base::shown_name(pattern_), at_),
                 std::move(why));
   }
   uint32_t add(RegexNode node) {
@@ -361,8 +394,7 @@ Result<uint32_t> Parser::character_escape() {
     return value;
   }
   if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '1' && c <= '9')) {
-    return error(ErrorKind::unsupported,
-                 fmt::format("the escape \\{}", static_cast<char>(c)));
+    return error(ErrorKind::unsupported, fmt::format("the escape \\{}", static_cast<char>(c)));
   }
   return c;
 }

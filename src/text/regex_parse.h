@@ -19,7 +19,7 @@ struct RegexNode {
   std::vector<uint32_t> children;  // concat, alternate; one for repeat, look, atomic
   uint32_t least = 0, most = 0;    // repeat; most UINT32_MAX: no end
   bool lazy = false, possessive = false;
-  bool negated = false;            // look
+  bool negated = false;  // look
   Regex::Op assertion = Regex::Op::accept;
 };
 

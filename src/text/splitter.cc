@@ -30,7 +30,8 @@ ThinkMarkers ThinkMarkers::of(const Tokenizer& tokenizer) {
   return markers;
 }
 
-Splitter::Splitter(const Tokenizer& tokenizer, ThinkMarkers markers, bool starts_inside, bool thinks)
+Splitter::Splitter(const Tokenizer& tokenizer, ThinkMarkers markers, bool starts_inside,
+                   bool thinks)
     : markers_(std::move(markers)), detokenizer_(tokenizer, /*show_control=*/false) {
   state_ = !thinks ? State::answer : starts_inside ? State::reasoning : State::start;
 }
@@ -105,8 +106,8 @@ bool Splitter::settle_reasoning(std::vector<Piece>& out) {
   const std::string_view text = held_.text();
   const bool by_text = markers_.close_id < 0;
   const size_t at = by_text ? text.find(markers_.close) : std::string_view::npos;
-  const size_t held = by_text && at == std::string_view::npos && !finishing_
-                          ? begun(text, markers_.close) : 0;
+  const size_t held =
+      by_text && at == std::string_view::npos && !finishing_ ? begun(text, markers_.close) : 0;
   const size_t limit = at != std::string_view::npos ? at : text.size() - held;
   const size_t end = text.substr(0, limit).find_last_not_of(spaces) + 1;
   if (at == std::string_view::npos && !finishing_) {

@@ -32,7 +32,8 @@ class Splitter {
  public:
   // `starts_inside`: the prompt ended with an open marker. `thinks` false: everything is answer
   // and no marker is looked for. Hidden control tokens give no text. The tokenizer outlives this.
-  Splitter(const Tokenizer& tokenizer, ThinkMarkers markers, bool starts_inside, bool thinks = true);
+  Splitter(const Tokenizer& tokenizer, ThinkMarkers markers, bool starts_inside,
+           bool thinks = true);
 
   // Appends what the id makes certain: nothing, one piece, or the end of one part and the
   // beginning of the other.
@@ -56,7 +57,7 @@ class Splitter {
   Detokenizer detokenizer_;
   HeldText held_;
   State state_;
-  bool fresh_ = true;       // no reasoning given out yet: leading space is dropped
+  bool fresh_ = true;  // no reasoning given out yet: leading space is dropped
   bool finishing_ = false;
 };
 

@@ -28,8 +28,9 @@ constexpr uint64_t steps_base = 4'000'000, steps_per_byte = 256;
 enum Flag : uint8_t { flag_control = 1, flag_end = 2 };
 
 constexpr std::array<std::string_view, 9> end_texts = {
-    "<|eot_id|>", "<|im_end|>",    "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>",
-    "<|end|>",    "<end_of_turn>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "<|return|>"};
+    "<|eot_id|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>",
+    "<|eom_id|>", "<|end|>",    "<end_of_turn>", "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    "<|return|>"};
 
 // The ids of the words of one call: a word that comes again copies the ids of its first time from
 // the output. Direct-mapped, so its size is fixed; gone with the call, as is all of a text.
@@ -174,8 +175,8 @@ Result<void> check_spec(TokenizerSpec& spec) {
   }
   if (spec.kinds.empty()) spec.kinds.assign(spec.tokens.size(), TokenKind::normal);
   if (spec.kinds.size() != spec.tokens.size()) {
-    return bad("token types", fmt::format("there are {} for {} tokens", spec.kinds.size(),
-                                          spec.tokens.size()));
+    return bad("token types",
+               fmt::format("there are {} for {} tokens", spec.kinds.size(), spec.tokens.size()));
   }
   std::vector<std::pair<std::string_view, int32_t>> ids = {{"bos", spec.bos_id},
                                                            {"eos", spec.eos_id},
@@ -257,11 +258,15 @@ std::vector<int32_t> TokenizerImpl::encode(std::string_view text,
   const bool bos = options.add_bos && spec_.add_bos && spec_.bos_id >= 0;
   if (bos) out.push_back(spec_.bos_id);
   if (!options.parse_added) {
-    encode_raw(text, 0, [](const AddedEntry&, size_t, size_t) { return false; }, call);
+    encode_raw(
+        text, 0, [](const AddedEntry&, size_t, size_t) { return false; }, call);
   } else {
-    encode_all(text, [&](const AddedEntry& entry, size_t, size_t) {
-      return options.parse_special || !(options.parse_shaped ? entry.special : entry.control);
-    }, call);
+    encode_all(
+        text,
+        [&](const AddedEntry& entry, size_t, size_t) {
+          return options.parse_special || !(options.parse_shaped ? entry.special : entry.control);
+        },
+        call);
   }
   if (bos && out.size() > 1 && out[1] == spec_.bos_id) out.erase(out.begin());
   const bool eos = options.add_bos && spec_.add_eos && spec_.eos_id >= 0;
@@ -272,12 +277,15 @@ std::vector<int32_t> TokenizerImpl::encode(std::string_view text,
 std::vector<int32_t> TokenizerImpl::encode_rendered(std::string_view text,
                                                     std::span<const Span> user_text) const {
   Call call(text.size());
-  encode_all(text, [&](const AddedEntry& entry, size_t begin, size_t end) {
-    if (!entry.control && !entry.shaped) return true;
-    // The first span that ends after `begin`: does it begin before `end`?
-    const auto span = std::ranges::upper_bound(user_text, begin, {}, &Span::end);
-    return span == user_text.end() || span->begin >= end;
-  }, call);
+  encode_all(
+      text,
+      [&](const AddedEntry& entry, size_t begin, size_t end) {
+        if (!entry.control && !entry.shaped) return true;
+        // The first span that ends after `begin`: does it begin before `end`?
+        const auto span = std::ranges::upper_bound(user_text, begin, {}, &Span::end);
+        return span == user_text.end() || span->begin >= end;
+      },
+      call);
   return std::move(call.out);
 }
 
@@ -301,22 +309,20 @@ void TokenizerImpl::encode_raw(std::string_view text, size_t offset, Accept acce
     encode_plain(text, call);
     return;
   }
-  added_.partition(text, AddedTokens::Group::normalized,
-                   {[&](const AddedEntry& entry, size_t begin, size_t end) {
-                      return accept(entry, offset + source_of(edits, begin, false),
-                                    offset + source_of(edits, end, true));
-                    },
-                    [&](size_t begin, size_t end) {
-                      encode_plain(text.substr(begin, end - begin), call);
-                    },
-                    [&](const AddedEntry& entry) { call.out.push_back(entry.id); }});
+  added_.partition(
+      text, AddedTokens::Group::normalized,
+      {[&](const AddedEntry& entry, size_t begin, size_t end) {
+         return accept(entry, offset + source_of(edits, begin, false),
+                       offset + source_of(edits, end, true));
+       },
+       [&](size_t begin, size_t end) { encode_plain(text.substr(begin, end - begin), call); },
+       [&](const AddedEntry& entry) { call.out.push_back(entry.id); }});
 }
 
 void TokenizerImpl::encode_plain(std::string_view text, Call& call) const {
   pre_tokenizer_.split(text, call.budget, [&](std::string_view piece) {
-    call.words.encode(piece, call.out, [&](std::string_view word) {
-      bpe_.encode(word, call.out, call.scratch);
-    });
+    call.words.encode(piece, call.out,
+                      [&](std::string_view word) { bpe_.encode(word, call.out, call.scratch); });
   });
 }
 

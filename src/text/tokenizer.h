@@ -33,11 +33,14 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // Ill-formed UTF-8 is encoded byte by byte; it never fails.
-  virtual std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const = 0;
+  virtual std::vector<int32_t> encode(std::string_view text,
+                                      const EncodeOptions& options) const = 0;
   // A rendered chat template: special tokens are parsed where the template wrote them, but none
   // that touches a span of user text (begin, end in bytes; ascending): nobody can type a control
   // token. BOS and EOS are the template's business: none is added.
-  struct Span { size_t begin, end; };
+  struct Span {
+    size_t begin, end;
+  };
   virtual std::vector<int32_t> encode_rendered(std::string_view text,
                                                std::span<const Span> user_text) const = 0;
   // The bytes of one id; empty for ids without text. Control tokens give their literal text only

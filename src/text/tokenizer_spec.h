@@ -1,6 +1,6 @@
-// What a tokenizer is, as its file states it: filled by format/ from GGUF metadata or from a Hugging
-// Face tokenizer.json, compiled by text/tokenizer.h. Plain data; nothing here is trusted or checked
-// beyond what its reader checked (types, UTF-8, sizes): Tokenizer::make() checks the rest.
+// What a tokenizer is, as its file states it: filled by format/ from GGUF metadata or from a
+// Hugging Face tokenizer.json, compiled by text/tokenizer.h. Plain data; nothing here is trusted or
+// checked beyond what its reader checked (types, UTF-8, sizes): Tokenizer::make() checks the rest.
 //
 // `added` are the added_tokens of tokenizer.json, or the control and user-defined tokens of GGUF
 // (if it is empty they are taken from `kinds`); `tokens` has a place for each of their ids. Kind
@@ -30,19 +30,20 @@ struct PreTokenizerStep {
 };
 
 struct TokenizerSpec {
-  std::vector<std::string> tokens;      // by id; byte alphabet for normal ones, literal otherwise
-  std::vector<TokenKind> kinds;         // as many as tokens
+  std::vector<std::string> tokens;  // by id; byte alphabet for normal ones, literal otherwise
+  std::vector<TokenKind> kinds;     // as many as tokens
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
   std::vector<AddedToken> added;
   std::vector<PreTokenizerStep> pre_tokenizer;  // from tokenizer.json
-  std::string pre_tokenizer_name;       // from GGUF (`tokenizer.ggml.pre`) when the steps are empty
-  std::string pre_tokenizer_guess;      // why that name, when the file states none; else empty
+  std::string pre_tokenizer_name;   // from GGUF (`tokenizer.ggml.pre`) when the steps are empty
+  std::string pre_tokenizer_guess;  // why that name, when the file states none; else empty
+  std::string pre_tokenizer_guess;  // why that name, when the file states none; else empty
   bool normalizer_nfc = false;
   bool ignore_merges = false;
   int32_t bos_id = -1, eos_id = -1, pad_id = -1, unknown_id = -1;
   bool add_bos = false, add_eos = false;
-  std::vector<int32_t> end_ids;         // every id that ends a generation
-  std::string chat_template;            // empty: none
+  std::vector<int32_t> end_ids;  // every id that ends a generation
+  std::string chat_template;     // empty: none
 };
 
 }  // namespace text

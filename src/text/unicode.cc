@@ -8,8 +8,8 @@ Category category_of(uint32_t code_point) {
   if (code_point >= code_point_end) return Category::Cn;
   const size_t middle = unicode_tables::category_top[code_point >> 12] * size_t{64};
   const size_t leaf = unicode_tables::category_middle[middle + (code_point >> 6 & 63)];
-  return static_cast<Category>(
-      unicode_tables::category_leaves[leaf * 64 + (code_point & 63)] - 'a');
+  return static_cast<Category>(unicode_tables::category_leaves[leaf * 64 + (code_point & 63)] -
+                               'a');
 }
 
 bool is_white_space(uint32_t code_point) {
@@ -41,8 +41,8 @@ Decoded decode_at(std::string_view text, size_t at) {
     if (c >= 0x800 && (c < 0xd800 || c > 0xdfff)) return {c, 3};
   }
   if (lead >= 0xf0 && lead <= 0xf4 && tail(1) && tail(2) && tail(3)) {
-    const uint32_t c = (lead & 0x7) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 |
-                       (p[3] & 0x3fu);
+    const uint32_t c =
+        (lead & 0x7) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
     if (c >= 0x10000 && c < code_point_end) return {c, 4};
   }
   return {ill_formed + lead, 1};

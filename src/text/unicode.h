@@ -11,14 +11,42 @@ namespace text {
 
 // The order of the generated table: a category is one bit of a CategoryMask.
 enum class Category : uint8_t {
-  Lu, Ll, Lt, Lm, Lo, Mn, Mc, Me, Nd, Nl, No, Pc, Pd, Ps, Pe, Pi, Pf, Po, Sm, Sc, Sk, So, Zs, Zl,
-  Zp, Cc, Cf, Cs, Co, Cn
+  Lu,
+  Ll,
+  Lt,
+  Lm,
+  Lo,
+  Mn,
+  Mc,
+  Me,
+  Nd,
+  Nl,
+  No,
+  Pc,
+  Pd,
+  Ps,
+  Pe,
+  Pi,
+  Pf,
+  Po,
+  Sm,
+  Sc,
+  Sk,
+  So,
+  Zs,
+  Zl,
+  Zp,
+  Cc,
+  Cf,
+  Cs,
+  Co,
+  Cn
 };
 using CategoryMask = uint32_t;
 constexpr CategoryMask mask_of(Category category) { return 1u << static_cast<int>(category); }
-inline constexpr CategoryMask mask_letter = 0x1f;          // Lu Ll Lt Lm Lo
-inline constexpr CategoryMask mask_mark = 0x7 << 5;        // Mn Mc Me
-inline constexpr CategoryMask mask_number = 0x7 << 8;      // Nd Nl No
+inline constexpr CategoryMask mask_letter = 0x1f;      // Lu Ll Lt Lm Lo
+inline constexpr CategoryMask mask_mark = 0x7 << 5;    // Mn Mc Me
+inline constexpr CategoryMask mask_number = 0x7 << 8;  // Nd Nl No
 inline constexpr CategoryMask mask_punctuation = 0x7f << 11;
 inline constexpr CategoryMask mask_symbol = 0xf << 18;
 inline constexpr CategoryMask mask_separator = 0x7 << 22;

@@ -2,6 +2,7 @@
 // script, not this file.
 #include "text/unicode_tables.h"
 
+// clang-format off
 namespace text::unicode_tables {
 
 const uint8_t category_top[272] = {

@@ -18,7 +18,7 @@ struct Decomposition {
 };
 extern const Decomposition decompositions[];  // by code point; one step each, without Hangul
 extern const size_t decomposition_count;
-extern const uint16_t composition_order[];    // indices of those that compose, by (first, second)
+extern const uint16_t composition_order[];  // indices of those that compose, by (first, second)
 extern const size_t composition_count;
 
 struct ClassRun {
