@@ -37,7 +37,6 @@ struct TokenizerSpec {
   std::vector<PreTokenizerStep> pre_tokenizer;  // from tokenizer.json
   std::string pre_tokenizer_name;   // from GGUF (`tokenizer.ggml.pre`) when the steps are empty
   std::string pre_tokenizer_guess;  // why that name, when the file states none; else empty
-  std::string pre_tokenizer_guess;  // why that name, when the file states none; else empty
   bool normalizer_nfc = false;
   bool ignore_merges = false;
   int32_t bos_id = -1, eos_id = -1, pad_id = -1, unknown_id = -1;
