@@ -253,18 +253,29 @@ def tier_attack():
     pytest("attack", "tests/attack", python, env=program_env())
 
 
-def tier_san():
-    if not fetch("starter", "vocabularies"):
-        return
+def ensure_sanitized():
+    """Unit tests and fuzz targets under AddressSanitizer and UBSan, one clang build for both."""
     folder = ROOT / "build" / "asan"
+    if "asan" not in built:
+        compiler = shutil.which("clang++-14") or shutil.which("clang++")
+        built["asan"] = (
+            fetch("starter", "vocabularies")
+            and configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_COMPILER={compiler}",
+                          f"-DCMAKE_C_COMPILER={compiler.replace('clang++', 'clang')}",
+                          f"-DCMAKE_CXX_FLAGS={SAN_FLAGS} -fsanitize=fuzzer-no-link",
+                          "-DNAUTILE_SANITIZE=address,undefined", "-DNAUTILE_FUZZ=ON",
+                          "-DNAUTILE_WEB=OFF")
+            and compile_in(folder))
+    return folder if built["asan"] else None
+
+
+def tier_san():
     options = {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1",
                "UBSAN_OPTIONS": "print_stacktrace=1", "NAUTILE_FETCH_DIR": str(FETCHED),
                "NAUTILE_SLOW_MACHINE": "1"}
-    if (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
-                  "-DNAUTILE_SANITIZE=address,undefined", "-DNAUTILE_WEB=OFF")
-            and compile_in(folder)):
-        for program in test_programs(folder):
-            gtest(f"asan {program.name}", program, env=options)
+    folder = ensure_sanitized()
+    for program in test_programs(folder) if folder else []:
+        gtest(f"asan {program.name}", program, env=options)
     folder = ROOT / "build" / "tsan"
     programs = ["base_test", "net_test", "engine_test"]
     if (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
@@ -276,17 +287,8 @@ def tier_san():
 
 
 def tier_fuzz():
-    folder = ROOT / "build" / "fuzz"
-    compiler = shutil.which("clang++-14") or shutil.which("clang++")
-    if not (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_COMPILER={compiler}",
-                      f"-DCMAKE_C_COMPILER={compiler.replace('clang++', 'clang')}",
-                      "-DCMAKE_CXX_FLAGS=-O1 -fsanitize=fuzzer-no-link", "-DNAUTILE_FUZZ=ON",
-                      "-DNAUTILE_TESTS=OFF", "-DNAUTILE_SANITIZE=address,undefined",
-                      "-DNAUTILE_WEB=OFF")
-            and need("build fuzz targets", ["ninja", "-C", str(folder), "fuzzers"],
-                     timeout_s=3000)):
-        return
-    for target in sorted((folder / "fuzz").glob("*_fuzz")):
+    folder = ensure_sanitized()
+    for target in sorted((folder / "fuzz").glob("*_fuzz")) if folder else []:
         corpus = ROOT / "tests" / "corpus" / target.name
         found = folder / "found" / target.name
         found.mkdir(parents=True, exist_ok=True)
