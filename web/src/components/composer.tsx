@@ -1,0 +1,288 @@
+/**
+ * The box. Events of the stream never touch it. Its text leaves it once the server has accepted
+ * the message; what is typed is kept as a draft (services/drafts.ts) and survives a reload.
+ */
+import { useSignal } from '@preact/signals';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { number, t } from '../i18n';
+import { readDraft, writeDraft } from '../services/drafts';
+import { budgets, current, draftRequest, offline, send, stop, waitInLine } from '../stores/chat';
+import type { Conversation } from '../stores/conversation';
+import type { Live } from '../stores/live';
+import { coarse, prefs, setPrefs } from '../stores/prefs';
+import { model } from '../stores/session';
+import { overlay, question, say } from '../stores/ui';
+import { Icon } from './icons';
+import { Menu } from './menu';
+
+const draftAfterMs = 300;
+const compositionEndMs = 30; // Safari sends the Enter that ends a composition after its end
+const stopDeafMs = 400;
+const sendingAfterMs = 1000;
+
+/** What was typed before the script was there: the page's first textarea is in the HTML. */
+export const early = { text: '', start: 0, end: 0, focused: false };
+
+export const composerBox: { current: HTMLTextAreaElement | null } = { current: null };
+
+function draftName(conversation: Conversation): string {
+  return conversation.path.peek().length === 0 ? 'new' : conversation.id;
+}
+
+function ThinkControl() {
+  const kind = model.value?.thinking ?? 'never';
+  const { think, budget } = prefs.value;
+  if (kind === 'never') return null;
+  const on = kind === 'always' || think === 'on';
+  return (
+    <>
+      {kind === 'optional' && (
+        <button
+          type="button"
+          class="chip"
+          aria-pressed={on}
+          title={t(on ? 'think.on' : 'think.off')}
+          onClick={() => setPrefs({ think: on ? 'off' : 'on' })}
+        >
+          <Icon name="think" />
+          <span>{t('think')}</span>
+        </button>
+      )}
+      {on && (
+        <Menu
+          label={`${t('budget')}: ${t(`budget.${budget}`)}`}
+          buttonClass="chip"
+          align="start"
+          up
+          role="menu"
+          button={
+            <>
+              {kind === 'always' && <Icon name="think" />}
+              <span>{t(`budget.${budget}`)}</span>
+              <Icon name="down" />
+            </>
+          }
+        >
+          {(close) =>
+            (Object.keys(budgets) as (keyof typeof budgets)[]).map((name) => (
+              <button
+                key={name}
+                type="button"
+                role="menuitemradio"
+                aria-checked={budget === name}
+                onClick={() => {
+                  setPrefs({ budget: name });
+                  close();
+                }}
+              >
+                <b>{t(`budget.${name}`)}</b>
+                <small>
+                  {budgets[name] === undefined
+                    ? t('budget.noneabout')
+                    : t('budget.about', { n: number(budgets[name]) })}
+                </small>
+              </button>
+            ))
+          }
+        </Menu>
+      )}
+    </>
+  );
+}
+
+function Waiting({ conversation }: { conversation: Conversation }) {
+  const text = conversation.waiting.value;
+  if (text === null) return null;
+  const takeBack = (): void => {
+    conversation.waiting.value = null;
+    draftRequest.value = { conversation: conversation.id, text };
+  };
+  return (
+    <div class="waiting">
+      <span class="waiting-what">{t('wait.line')}</span>
+      <span class="waiting-text" dir="auto">{text}</span>
+      <button type="button" class="button quiet" onClick={takeBack}>
+        {t('wait.cancel')}
+      </button>
+    </div>
+  );
+}
+
+interface SendProps {
+  live: Live | null;
+  empty: boolean;
+  sending: boolean;
+  onSend: () => void;
+}
+
+function SendOrStop({ live, empty, sending, onSend }: SendProps) {
+  const since = useRef(0);
+  const wasLive = useRef(false);
+  if (live !== null && !wasLive.current) since.current = performance.now();
+  wasLive.current = live !== null;
+  const slow = useSignal(false);
+  useEffect(() => {
+    slow.value = false;
+    if (!sending) return;
+    const timer = window.setTimeout(() => (slow.value = true), sendingAfterMs);
+    return () => window.clearTimeout(timer);
+  }, [sending]);
+  if (live !== null) {
+    const asked = live.stopping.value !== 'no';
+    const click = (): void => {
+      if (performance.now() - since.current > stopDeafMs) void stop(live);
+    };
+    return (
+      <button type="button" class="send stop" onClick={click} disabled={asked}>
+        <Icon name="stop" />
+        <span>{t(asked ? 'stopping' : 'stop')}</span>
+      </button>
+    );
+  }
+  const label = t(slow.value ? 'sending' : 'send');
+  const barred = offline.value;
+  return (
+    <button
+      type="button"
+      class="send"
+      onClick={onSend}
+      disabled={empty || sending || barred}
+      title={barred ? t('offline.send') : undefined}
+      aria-describedby={barred ? 'offline-banner' : undefined}
+    >
+      <Icon name="up" />
+      <span>{label}</span>
+    </button>
+  );
+}
+
+/** True if this Enter means "send". */
+function enterSends(event: KeyboardEvent, composedAt: number): boolean {
+  if (event.key !== 'Enter' || event.isComposing || event.keyCode === 229) return false;
+  if (performance.now() - composedAt < compositionEndMs) return false;
+  if (event.ctrlKey || event.metaKey) return true;
+  if (event.shiftKey || event.altKey || coarse.matches) return false;
+  return prefs.peek().enter === 'send';
+}
+
+export function Composer() {
+  const conversation = current.value;
+  const box = useRef<HTMLTextAreaElement>(null);
+  const composedAt = useRef(-1000);
+  const timer = useRef(0);
+  const text = useSignal('');
+  const live = conversation.live.value;
+  const sending = conversation.attempt.value !== null && conversation.attempt.value.trouble === null;
+
+  const grow = (): void => {
+    const area = box.current!;
+    area.style.height = 'auto';
+    area.style.height = `${area.scrollHeight}px`;
+  };
+  const put = (value: string): void => {
+    text.value = value;
+    box.current!.value = value;
+    grow();
+  };
+  const keep = (): void => {
+    window.clearTimeout(timer.current);
+    void writeDraft(draftName(conversation), text.peek());
+  };
+
+  useLayoutEffect(() => {
+    composerBox.current = box.current;
+    if (early.text !== '' || early.focused) {
+      put(early.text);
+      if (early.focused) box.current!.focus();
+      box.current!.setSelectionRange(early.start, early.end);
+      Object.assign(early, { text: '', focused: false });
+    } else {
+      put(readDraft(draftName(conversation)));
+      if (!coarse.matches && document.activeElement === document.body) box.current!.focus();
+    }
+    const hide = (): void => keep();
+    window.addEventListener('pagehide', hide);
+    return () => {
+      window.removeEventListener('pagehide', hide);
+      keep();
+    };
+  }, [conversation.id]);
+
+  useEffect(() => {
+    const wanted = draftRequest.value;
+    if (wanted === null || wanted.conversation !== conversation.id) return;
+    draftRequest.value = null;
+    const before = text.peek();
+    put(before.trim() === '' ? wanted.text : `${wanted.text}\n\n${before}`);
+    keep();
+    box.current!.focus();
+  }, [draftRequest.value, conversation.id]);
+
+  const onInput = (): void => {
+    text.value = box.current!.value;
+    grow();
+    window.clearTimeout(timer.current);
+    timer.current = window.setTimeout(keep, draftAfterMs);
+  };
+
+  const submit = async (): Promise<void> => {
+    const words = text.peek();
+    if (words.trim() === '' || sending || offline.peek()) return;
+    const name = draftName(conversation);
+    if (conversation.live.peek() !== null) {
+      if (conversation.waiting.peek() !== null) return say(t('wait.line'));
+      waitInLine(conversation, words);
+    } else if (!(await send(conversation, words))) {
+      return;
+    }
+    void writeDraft(name, '');
+    if (text.peek() === words) put('');
+    keep();
+  };
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (enterSends(event, composedAt.current)) {
+      event.preventDefault();
+      void submit();
+    } else if (event.key === 'ArrowUp' && text.peek() === '' && !event.isComposing) {
+      const questions = conversation.path.peek().filter((node) => node.role === 'user');
+      const last = questions[questions.length - 1];
+      if (last === undefined || conversation.live.peek() !== null) return;
+      event.preventDefault();
+      window.dispatchEvent(new CustomEvent('nautile-edit', { detail: last.id }));
+    } else if (event.key === 'Escape' && !event.isComposing) {
+      const running = conversation.live.peek();
+      if (running !== null && overlay.peek() === 'none' && question.peek() === null) void stop(running);
+    }
+  };
+
+  return (
+    <div class="composer">
+      <Waiting conversation={conversation} />
+      <div class="composer-box" onClick={(e) => e.target === e.currentTarget && box.current!.focus()}>
+        <textarea
+          id="box"
+          ref={box}
+          dir="auto"
+          rows={1}
+          placeholder={t('ask')}
+          aria-label={t('ask')}
+          enterkeyhint={coarse.matches ? 'enter' : 'send'}
+          onInput={onInput}
+          onKeyDown={onKeyDown}
+          onCompositionEnd={() => (composedAt.current = performance.now())}
+        />
+        <div class="composer-row">
+          <ThinkControl />
+          <span class="grow" />
+          <SendOrStop
+            live={live}
+            empty={text.value.trim() === ''}
+            sending={sending}
+            onSend={() => void submit()}
+          />
+        </div>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,232 @@
+/** One message: who, what, and what can be done with it. */
+import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { decimal, duration, number, t } from '../i18n';
+import { copyText } from '../services/files';
+import type { WireNode } from '../services/wire';
+import {
+  askAgain,
+  chooseVersion,
+  deleteVersion,
+  editQuestion,
+} from '../stores/chat';
+import type { Conversation } from '../stores/conversation';
+import type { Live } from '../stores/live';
+import { modelName } from '../stores/session';
+import { ask, say } from '../stores/ui';
+import { directionOf } from '../text/direction';
+import { IconButton } from './button';
+import { Markdown } from './markdown';
+import { Progress } from './progress';
+import { Thinking } from './thinking';
+import { Ended, Unsent } from './trouble';
+
+export const editRequest = { id: '' }; // ↑ in an empty box: the question to open for editing
+
+interface MessageProps {
+  conversation: Conversation;
+  node: WireNode;
+  index: number;
+  count: number;
+  last: boolean;
+}
+
+export function Message(props: MessageProps) {
+  const { conversation, node, index, count, last } = props;
+  const who = node.role === 'user' ? t('you') : modelName(node.model) || t('answer');
+  return (
+    <article
+      class={`message ${node.role} ${last ? 'last' : ''}`}
+      id={`m-${node.id}`}
+      tabIndex={-1}
+      aria-setsize={count}
+      aria-posinset={index + 1}
+    >
+      <h3 class="hidden">{t('says', { who })}</h3>
+      {node.role === 'user' ? (
+        <Question conversation={conversation} node={node} />
+      ) : (
+        <Answer conversation={conversation} node={node} />
+      )}
+    </article>
+  );
+}
+
+function Copy({ text }: { text: string }) {
+  const done = useSignal(false);
+  const copy = async (): Promise<void> => {
+    if (!(await copyText(text, null))) return say(t('copy.select'));
+    done.value = true;
+    window.setTimeout(() => (done.value = false), 2000);
+  };
+  return (
+    <IconButton
+      icon={done.value ? 'check' : 'copy'}
+      label={t(done.value ? 'copied' : 'copy')}
+      onClick={copy}
+    />
+  );
+}
+
+function Versions({ conversation, node }: { conversation: Conversation; node: WireNode }) {
+  conversation.version.value;
+  const { ids, at } = conversation.tree.versions(node.id);
+  if (ids.length < 2) return null;
+  const go = (to: number) => () => chooseVersion(conversation, ids[to]!);
+  return (
+    <span class="versions" role="group" aria-label={t('version', { n: at + 1, m: ids.length })}>
+      <IconButton icon="left" label={t('version.prev')} disabled={at === 0} onClick={go(at - 1)} />
+      <span aria-hidden="true">{`${at + 1}/${ids.length}`}</span>
+      <IconButton
+        icon="right"
+        label={t('version.next')}
+        disabled={at === ids.length - 1}
+        onClick={go(at + 1)}
+      />
+    </span>
+  );
+}
+
+function Delete({ conversation, node }: { conversation: Conversation; node: WireNode }) {
+  const sure = (): void =>
+    ask({
+      title: t('version.sure'),
+      text: t('version.sure.text', { n: conversation.tree.size(node.id) }),
+      confirm: t('delete'),
+      danger: true,
+      act: () => deleteVersion(conversation, node.id),
+    });
+  return <IconButton icon="trash" label={t('version.delete')} onClick={sure} />;
+}
+
+function Question({ conversation, node }: { conversation: Conversation; node: WireNode }) {
+  const editing = useSignal(editRequest.id === node.id);
+  editRequest.id = editing.value ? '' : editRequest.id;
+  useEffect(() => {
+    const open = (event: Event): void => {
+      if ((event as CustomEvent<string>).detail === node.id) editing.value = true;
+    };
+    window.addEventListener('nautile-edit', open);
+    return () => window.removeEventListener('nautile-edit', open);
+  }, [node.id]);
+  const attempt = conversation.attempt.value;
+  const unsent = attempt !== null && attempt.trouble !== null && attempt.question === node.id;
+  if (editing.value) {
+    return <Editor conversation={conversation} node={node} onDone={() => (editing.value = false)} />;
+  }
+  return (
+    <>
+      <div class={unsent ? 'bubble unsent' : 'bubble'} dir={directionOf(node.content)}>
+        {node.content}
+      </div>
+      <div class="actions" role="group" aria-label={t('actions')}>
+        <Copy text={node.content} />
+        <IconButton icon="edit" label={t('edit')} onClick={() => (editing.value = true)} />
+        <Versions conversation={conversation} node={node} />
+        <Delete conversation={conversation} node={node} />
+      </div>
+      {unsent && <Unsent conversation={conversation} attempt={attempt} />}
+    </>
+  );
+}
+
+interface EditorProps {
+  conversation: Conversation;
+  node: WireNode;
+  onDone: () => void;
+}
+
+function Editor({ conversation, node, onDone }: EditorProps) {
+  const box = useRef<HTMLTextAreaElement>(null);
+  const text = useSignal(node.content);
+  const busy = conversation.live.value !== null;
+  useEffect(() => {
+    box.current?.focus();
+    box.current?.setSelectionRange(node.content.length, node.content.length);
+  }, []);
+  const send = (): void => {
+    if (text.value.trim() === '' || busy) return;
+    onDone();
+    editQuestion(conversation, node, text.value);
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.key === 'Escape') {
+      event.stopPropagation();
+      onDone();
+    } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      send();
+    }
+  };
+  return (
+    <div class="editor">
+      <textarea
+        ref={box}
+        dir="auto"
+        rows={Math.min(12, node.content.split('\n').length + 1)}
+        aria-label={t('edit.label')}
+        value={text.value}
+        onInput={(event) => (text.value = event.currentTarget.value)}
+        onKeyDown={onKeyDown}
+      />
+      <div class="row end wrap">
+        <span class="note grow">{t('edit.note')}</span>
+        <button type="button" class="button plain" onClick={onDone}>
+          {t('cancel')}
+        </button>
+        <button
+          type="button"
+          class="button main"
+          onClick={send}
+          disabled={text.value.trim() === '' || busy}
+        >
+          {t('send')}
+        </button>
+      </div>
+    </div>
+  );
+}
+
+function figures(node: WireNode): string {
+  const usage = node.usage;
+  if (usage === undefined || usage.completion_tokens === 0) return '';
+  const ms = usage.prompt_ms + usage.decode_ms;
+  const parts = [t('figures', { n: number(usage.completion_tokens), t: duration(ms) })];
+  if (usage.decode_ms > 0) {
+    const speed = (1000 * usage.completion_tokens) / usage.decode_ms;
+    parts.push(t('figures.speed', { n: decimal(speed, speed < 10 ? 1 : 0) }));
+  }
+  return parts.join(' · ');
+}
+
+function Answer({ conversation, node }: { conversation: Conversation; node: WireNode }) {
+  conversation.version.value;
+  const live: Live | null = conversation.lives.get(node.id) ?? null;
+  const busy = live !== null && live.ending.value === null;
+  const thinks = (live !== null && live.reasoning.value !== '') || Boolean(node.reasoning);
+  const why = live?.ending.value?.message ?? '';
+  const redo = (): void => askAgain(conversation, node);
+  return (
+    <>
+      {thinks && <Thinking node={node} live={live} />}
+      <Markdown key={node.id} id={node.id} text={node.content} live={live} />
+      {busy && <Progress live={live} />}
+      {busy && live.stopping.value !== 'no' && (
+        <p class="note">{t(live.stopping.value === 'asked' ? 'stopping' : 'stop.late')}</p>
+      )}
+      {!busy && <Ended conversation={conversation} node={node} why={why} />}
+      <div class="actions" role="group" aria-label={t('actions')} data-busy={busy}>
+        {!busy && (
+          <>
+            <Copy text={node.content} />
+            <IconButton icon="again" label={t('again')} onClick={redo} />
+            <Versions conversation={conversation} node={node} />
+            <Delete conversation={conversation} node={node} />
+            <span class="figures">{figures(node)}</span>
+          </>
+        )}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,342 @@
+/**
+ * The conversation and its scrolling.
+ *
+ * Sending puts the question at the top above a spacer; the answer grows into the empty space, and
+ * the view holds still. Below the fold a pill appears; pressing it, or End, follows the end. Any
+ * move of the reader upwards stops that at once; only a return to within 24 px of the end, or the
+ * pill, starts it again. Over 200 messages only those within two screens are mounted; heights are
+ * remembered, and the first visible message is the anchor: what changes above it is corrected in
+ * the same frame.
+ */
+import { batch, signal } from '@preact/signals';
+import { Component, createRef } from 'preact';
+import { t } from '../i18n';
+import type { WireNode } from '../services/wire';
+import type { Conversation } from '../stores/conversation';
+import { modelName } from '../stores/session';
+import { Icon } from './icons';
+import { Message } from './message';
+
+const nearEndPx = 24;
+const topGapPx = 12;
+const windowOver = 200;
+const mountedMax = 60;
+const screensAround = 2;
+const guessPx = 160;
+const inputAgeMs = 1200;
+
+interface Props {
+  conversation: Conversation;
+  path: WireNode[];
+}
+
+/** What others may ask of the transcript on the page: move by message, follow the end. */
+export const transcript: { current: Transcript | null } = { current: null };
+
+export class Transcript extends Component<Props> {
+  private readonly scroller = createRef<HTMLDivElement>();
+  private readonly list = createRef<HTMLOListElement>();
+  private readonly space = createRef<HTMLDivElement>();
+  private readonly heights = new Map<string, number>();
+  private readonly below = signal(false);
+  private readonly range = signal({ from: 0, to: windowOver });
+  private follow = true;
+  private anchor: { id: string; top: number } | null = null;
+  private lastInput = 0;
+  private width = 0;
+  private pinnedSeen: string | null = null;
+  private spacePx = 0;
+  private observer: ResizeObserver | null = null;
+
+  override componentWillMount(): void {
+    this.range.value = this.window();
+  }
+
+  override componentDidMount(): void {
+    transcript.current = this;
+    this.pinnedSeen = null;
+    this.observer = new ResizeObserver(() => this.settle());
+    this.observer.observe(this.list.current!);
+    this.observer.observe(this.scroller.current!);
+    this.follow = true;
+    this.place();
+  }
+
+  override componentWillUnmount(): void {
+    if (transcript.current === this) transcript.current = null;
+    this.observer?.disconnect();
+  }
+
+  override componentDidUpdate(): void {
+    this.place();
+  }
+
+  private get windowed(): boolean {
+    return this.props.path.length > windowOver;
+  }
+
+  private get view(): HTMLDivElement {
+    return this.scroller.current!;
+  }
+
+  // ---- what is mounted -----------------------------------------------------------------------
+
+  private guess(): number {
+    if (this.heights.size === 0) return guessPx;
+    let sum = 0;
+    for (const height of this.heights.values()) sum += height;
+    return sum / this.heights.size;
+  }
+
+  private tops(): number[] {
+    const guess = this.guess();
+    const tops = [0];
+    for (const node of this.props.path) {
+      tops.push(tops[tops.length - 1]! + (this.heights.get(node.id) ?? guess));
+    }
+    return tops;
+  }
+
+  private window(): { from: number; to: number } {
+    const count = this.props.path.length;
+    if (!this.windowed) return { from: 0, to: count };
+    const tops = this.tops();
+    const height = this.view?.clientHeight ?? 800;
+    const at = this.follow || this.view === null ? tops[count]! - height : this.view.scrollTop;
+    let from = 0;
+    while (from < count - 1 && tops[from + 1]! < at - screensAround * height) from++;
+    let to = from;
+    while (to < count && tops[to]! < at + (1 + screensAround) * height) to++;
+    if (to - from > mountedMax) {
+      const first = tops.findIndex((top, i) => i > 0 && top > at) - 1;
+      from = Math.max(from, first - mountedMax / 2);
+      to = Math.min(to, from + mountedMax);
+    }
+    return { from, to };
+  }
+
+  // ---- keeping the view still ------------------------------------------------------------------
+
+  private item(id: string): HTMLElement | null {
+    return this.list.current?.querySelector<HTMLElement>(`[data-id="${id}"]`) ?? null;
+  }
+
+  private measureItems(): void {
+    if (this.width !== this.view.clientWidth) {
+      this.width = this.view.clientWidth;
+      this.heights.clear();
+    }
+    for (const li of this.list.current!.children) {
+      const id = (li as HTMLElement).dataset.id;
+      if (id !== undefined) this.heights.set(id, li.getBoundingClientRect().height);
+    }
+  }
+
+  private contentEnd(): number {
+    const list = this.list.current!;
+    return list.offsetTop + list.offsetHeight;
+  }
+
+  private setSpace(): void {
+    const pinned = this.props.conversation.pinned.peek();
+    const question = pinned === null ? null : this.item(pinned);
+    let space = 0;
+    if (question !== null) {
+      const top = question.offsetTop - topGapPx;
+      space = Math.max(0, this.view.clientHeight - (this.contentEnd() - top));
+    }
+    if (space === this.spacePx) return;
+    this.spacePx = space;
+    this.space.current!.style.height = `${space}px`;
+  }
+
+  /** After a render: a new question goes to the top; otherwise the anchor stays where it was. */
+  private place(): void {
+    const pinned = this.props.conversation.pinned.peek();
+    if (pinned !== null && pinned !== this.pinnedSeen && this.item(pinned) !== null) {
+      this.pinnedSeen = pinned;
+      this.follow = false;
+      this.measureItems();
+      this.setSpace();
+      this.view.scrollTop = this.item(pinned)!.offsetTop - topGapPx;
+      this.remember();
+    }
+    this.settle();
+  }
+
+  private settle(): void {
+    if (this.list.current === null || this.scroller.current === null) return;
+    this.measureItems();
+    this.setSpace();
+    if (this.follow) {
+      const end = this.contentEnd() - this.view.clientHeight;
+      if (Math.abs(this.view.scrollTop - end) > 1) this.view.scrollTop = end;
+    } else {
+      this.restore();
+    }
+    this.look();
+  }
+
+  private restore(): void {
+    const li = this.anchor === null ? null : this.item(this.anchor.id);
+    if (li === null) return;
+    const moved = li.getBoundingClientRect().top - this.view.getBoundingClientRect().top - this.anchor!.top;
+    if (Math.abs(moved) >= 1) this.view.scrollTop += moved;
+  }
+
+  /** Notes the first visible message and where it stands. */
+  private remember(): void {
+    const top = this.view.getBoundingClientRect().top;
+    for (const li of this.list.current!.children) {
+      const box = li.getBoundingClientRect();
+      const id = (li as HTMLElement).dataset.id;
+      if (id === undefined || box.bottom <= top) continue;
+      this.anchor = { id, top: box.top - top };
+      return;
+    }
+  }
+
+  private look(): void {
+    const past = this.contentEnd() - (this.view.scrollTop + this.view.clientHeight);
+    const range = this.window();
+    const old = this.range.peek();
+    batch(() => {
+      this.below.value = past > nearEndPx && !this.follow;
+      if (range.from !== old.from || range.to !== old.to) this.range.value = range;
+    });
+  }
+
+  // ---- the reader's moves ----------------------------------------------------------------------
+
+  private readonly letGo = (): void => {
+    this.lastInput = performance.now();
+    this.follow = false;
+    this.remember();
+    this.look();
+  };
+
+  private readonly onWheel = (event: WheelEvent): void => {
+    if (event.deltaY < 0) this.letGo();
+    else this.lastInput = performance.now();
+  };
+
+  private readonly onPointerDown = (event: PointerEvent): void => {
+    if (event.target === this.view && event.offsetX > this.view.clientWidth) this.letGo();
+  };
+
+  private readonly onKeyDown = (event: KeyboardEvent): void => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (['PageUp', 'ArrowUp', 'Home'].includes(event.key)) this.letGo();
+    else if (['PageDown', 'ArrowDown', ' '].includes(event.key)) this.lastInput = performance.now();
+  };
+
+  private readonly onScroll = (): void => {
+    const byReader = performance.now() - this.lastInput < inputAgeMs;
+    const past = this.contentEnd() - (this.view.scrollTop + this.view.clientHeight);
+    if (byReader && !this.follow && past <= nearEndPx && this.spacePx === 0) this.follow = true;
+    if (!this.follow) this.remember();
+    this.look();
+  };
+
+  /** Follows the end from now on. */
+  readonly followEnd = (): void => {
+    this.follow = true;
+    this.settle();
+  };
+
+  /** Shows message `index` at the top and focuses it. */
+  goTo(index: number): void {
+    const node = this.props.path[index];
+    if (node === undefined) return;
+    this.follow = false;
+    this.anchor = null;
+    if (this.item(node.id) === null) {
+      this.view.scrollTop = this.tops()[index]!;
+      this.look();
+    }
+    requestAnimationFrame(() => {
+      const li = this.item(node.id);
+      if (li === null) return;
+      this.view.scrollTop = li.offsetTop - topGapPx;
+      this.remember();
+      this.look();
+      li.querySelector('article')?.focus({ preventScroll: true });
+    });
+  }
+
+  /** The index of the message that has the focus, or the first visible one. */
+  index(): number {
+    const focused = document.activeElement?.closest<HTMLElement>('li[data-id]')?.dataset.id;
+    this.remember();
+    const id = focused ?? this.anchor?.id;
+    return this.props.path.findIndex((node) => node.id === id);
+  }
+
+  // ---- drawing -----------------------------------------------------------------------------------
+
+  private marks(node: WireNode, before: WireNode | undefined, firstRead: string | undefined) {
+    const { conversation, path } = this.props;
+    const earlier = path.slice(0, path.indexOf(node)).reverse().find((n) => n.role === 'assistant');
+    const changed = node.role === 'assistant' && earlier?.model && earlier.model !== node.model;
+    return (
+      <>
+        {before && conversation.leftOut.value > 0 && node.id === firstRead && (
+          <p class="mark full-line">{t('full.line')}</p>
+        )}
+        {changed && <p class="mark">{t('model.mark', { model: modelName(node.model) })}</p>}
+      </>
+    );
+  }
+
+  override render({ conversation, path }: Props) {
+    const range = this.range.value;
+    const { from, to } = this.windowed ? range : { from: 0, to: path.length };
+    const tops = this.windowed ? this.tops() : [];
+    const before = this.windowed ? tops[from]! : 0;
+    const after = this.windowed ? tops[path.length]! - tops[Math.min(to, path.length)]! : 0;
+    const firstRead = conversation.firstRead()?.id;
+    return (
+      <div class="scroll-box">
+        <div
+          class="scroller"
+          ref={this.scroller}
+          tabIndex={0}
+          role="region"
+          aria-label={t('history')}
+          onScroll={this.onScroll}
+          onWheel={this.onWheel}
+          onTouchMove={this.letGo}
+          onPointerDown={this.onPointerDown}
+          onKeyDown={this.onKeyDown}
+        >
+          <ol
+            class="turns"
+            ref={this.list}
+            aria-live="off"
+            style={{ paddingTop: `${before}px`, paddingBottom: `${after}px` }}
+          >
+            {path.slice(from, to).map((node, i) => (
+              <li key={node.id} data-id={node.id}>
+                {this.marks(node, path[from + i - 1], firstRead)}
+                <Message
+                  conversation={conversation}
+                  node={node}
+                  index={from + i}
+                  count={path.length}
+                  last={from + i >= path.length - 2}
+                />
+              </li>
+            ))}
+          </ol>
+          <div class="spacer" ref={this.space} />
+        </div>
+        {this.below.value && (
+          <button type="button" class="pill" onClick={this.followEnd}>
+            <Icon name="down" />
+            {t('more')}
+          </button>
+        )}
+      </div>
+    );
+  }
+}

@@ -1,0 +1,79 @@
+/** The first run: the code of the terminal, then the model that was found. */
+import { t } from '../i18n';
+import { CodeForm } from '../components/code_form';
+import { Logo } from '../components/icons';
+import { navigate } from '../stores/router';
+import { gate, justSetUp, model, session, setUp } from '../stores/session';
+
+function Command({ text, command }: { text: string; command: string }) {
+  const [before, after] = text.split('{command}');
+  return (
+    <p>
+      {before}
+      <code class="command">{command}</code>
+      {after}
+    </p>
+  );
+}
+
+function Steps({ at }: { at: number }) {
+  return (
+    <p class="steps">
+      <span class="hidden">{t('setup.step', { n: at, m: 2 })}</span>
+      <span aria-hidden="true">
+        <b class={at === 1 ? 'here' : ''}>1 {t('setup.code')}</b>
+        <b class={at === 2 ? 'here' : ''}>2 {t('setup.model')}</b>
+      </span>
+    </p>
+  );
+}
+
+function Model() {
+  const found = model.value;
+  const pull = session.value?.pull_command ?? 'nautile pull';
+  const start = (): void => {
+    justSetUp.value = false;
+    navigate('/', true);
+  };
+  return (
+    <>
+      {found === null ? (
+        <Command text={t('model.none')} command={pull} />
+      ) : (
+        <p class="big">{t('model.ready', { model: found.name })}</p>
+      )}
+      {found?.starter && <Command text={t('starter')} command={pull} />}
+      <p class="note">{t('history.memory')}</p>
+      <button type="button" class="button main" onClick={start}>
+        {t('start')}
+      </button>
+    </>
+  );
+}
+
+export function Setup() {
+  const done = gate.value === 'ready';
+  return (
+    <main class="door">
+      <div class="door-card">
+        <div class="door-head">
+          <Logo />
+          <Steps at={done ? 2 : 1} />
+        </div>
+        <h1>{t('setup')}</h1>
+        {done ? (
+          <Model />
+        ) : (
+          <>
+            <p>{t('code')}</p>
+            <CodeForm label={t('code.label')} submit={t('continue')} act={setUp} />
+            <div class="aside">
+              <h2>{t('justme')}</h2>
+              <p>{t('justme.what')}</p>
+            </div>
+          </>
+        )}
+      </div>
+    </main>
+  );
+}

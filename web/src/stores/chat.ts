@@ -1,0 +1,626 @@
+/** Everything that can be done with conversations: send, edit, ask again, stop, branch, delete. */
+import { batch, computed, signal } from '@preact/signals';
+import { newId } from '../base/ids';
+import { titleOf } from '../base/words';
+import { t } from '../i18n';
+import { api, ApiError } from '../services/api';
+import { writeDraft } from '../services/drafts';
+import { Stream, type LinkState } from '../services/stream';
+import type { GenerationFrame, WireNode } from '../services/wire';
+import { announce, announceError } from './announce';
+import { Conversation, type Attempt, type Trouble } from './conversation';
+import { Live } from './live';
+import { prefs } from './prefs';
+import { navigate, route } from './router';
+import {
+  conversations,
+  dropConversation,
+  gate,
+  leave,
+  model,
+  models,
+  session,
+  touchConversation,
+} from './session';
+
+const cachedMax = 8;
+const stopConfirmMs = 2_000;
+const bannerAfterMs = 2_000;
+const listSettleMs = 300;
+const summaryTriesMax = 10;
+
+export const budgets = { short: 1024, normal: 4096, long: 16384, none: undefined };
+
+const cache = new Map<string, Conversation>();
+const generations = new Map<string, { conversation: Conversation; live: Live; whole: boolean }>();
+let stream: Stream | null = null;
+
+export const link = signal<LinkState>('connecting');
+export const offline = signal(false); // said to the reader: not before 2 s
+export const draftRequest = signal<{ conversation: string; text: string } | null>(null);
+export const readyElsewhere = signal(false);
+
+let blank = new Conversation(newId());
+const blankVersion = signal(0);
+
+/** The conversation that the address names; a new one has its id from the start. */
+export const current = computed<Conversation>(() => {
+  blankVersion.value;
+  const at = route.value;
+  if (at.page !== 'chat' || at.conversation === null) return blank;
+  return get(at.conversation);
+});
+
+function get(id: string): Conversation {
+  const known = cache.get(id);
+  if (known !== undefined) {
+    cache.delete(id);
+    cache.set(id, known);
+    return known;
+  }
+  const made = new Conversation(id);
+  remember(made);
+  void load(made);
+  return made;
+}
+
+function remember(conversation: Conversation): void {
+  cache.set(conversation.id, conversation);
+  for (const [id, old] of cache) {
+    if (cache.size <= cachedMax) break;
+    const busy = old.live.peek() !== null || old.attempt.peek() !== null;
+    if (id !== conversation.id && !busy) cache.delete(id);
+  }
+}
+
+export function newChat(): void {
+  if (blank.path.peek().length > 0) {
+    blank = new Conversation(newId());
+    blankVersion.value++;
+  }
+  navigate('/');
+}
+
+async function load(conversation: Conversation): Promise<void> {
+  conversation.state.value = 'loading';
+  try {
+    conversation.merge(await api.conversation(conversation.id));
+    followRunning(conversation);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    const missing = error.status === 404;
+    // What the page still holds is worth more than a server that forgot it.
+    if (conversation.path.peek().length > 0) conversation.state.value = 'loaded';
+    else conversation.state.value = missing ? 'missing' : 'unreachable';
+  }
+}
+
+export function reload(): void {
+  void load(current.peek());
+}
+
+/** Joins the answers that the server is writing for this conversation. */
+function followRunning(conversation: Conversation): void {
+  for (const running of session.value?.running ?? []) {
+    if (running.conversation !== conversation.id || generations.has(running.generation)) continue;
+    const open = conversation.path
+      .peek()
+      .find((node) => node.role === 'assistant' && node.end === undefined);
+    const answer = running.answer ?? open?.id;
+    if (answer !== undefined) follow(conversation, running.generation, answer, '', false);
+  }
+}
+
+function follow(
+  conversation: Conversation,
+  generation: string,
+  answer: string,
+  already: string,
+  whole: boolean,
+): void {
+  const live = new Live(generation, conversation.id, answer, already);
+  conversation.lives.set(answer, live);
+  generations.set(generation, { conversation, live, whole });
+  conversation.changed();
+  stream?.add(generation, 0);
+}
+
+// ---- sending -----------------------------------------------------------------------------------
+
+function lastNode(conversation: Conversation): WireNode | undefined {
+  const path = conversation.path.peek();
+  return path[path.length - 1];
+}
+
+function userNode(parent: string | null, content: string): WireNode {
+  return { id: newId(), parent, role: 'user', content, created_unix_ms: Date.now() };
+}
+
+/** Sends `text` at the end of the visible branch. Resolves true once the text is safe elsewhere. */
+export async function send(conversation: Conversation, text: string): Promise<boolean> {
+  const unsent = conversation.attempt.peek();
+  if (unsent !== null && unsent.trouble === null) return false;
+  if (unsent !== null) discardUnsent(conversation);
+  const question = userNode(lastNode(conversation)?.id ?? null, text);
+  return ask(conversation, question, newId());
+}
+
+/** A new version of a question: a sibling branch; nothing is destroyed. */
+export function editQuestion(conversation: Conversation, node: WireNode, text: string): void {
+  if (conversation.attempt.peek()?.question === node.id) discardUnsent(conversation);
+  void ask(conversation, userNode(node.parent, text), newId());
+}
+
+/** A new version of an answer. */
+export function askAgain(conversation: Conversation, answer: WireNode): void {
+  const question = answer.parent === null ? undefined : conversation.tree.nodes.get(answer.parent);
+  if (question !== undefined) void ask(conversation, question, newId());
+}
+
+/** Goes on where an answer was cut: the same node grows. */
+export async function goOn(conversation: Conversation, answer: WireNode): Promise<void> {
+  const attempt: Attempt = { key: newId(), question: answer.id, answer: answer.id, trouble: null };
+  await post(conversation, attempt);
+}
+
+async function ask(
+  conversation: Conversation,
+  question: WireNode,
+  answer: string,
+): Promise<boolean> {
+  const attempt: Attempt = { key: newId(), question: question.id, answer, trouble: null };
+  const known = conversation.tree.nodes.has(question.id);
+  return post(conversation, attempt, known ? undefined : question);
+}
+
+/** Sends an attempt. The question joins the tree when it is accepted, or when it is refused. */
+async function post(
+  conversation: Conversation,
+  attempt: Attempt,
+  question?: WireNode,
+): Promise<boolean> {
+  const chosen = model.peek();
+  conversation.attempt.value = { ...attempt, trouble: null };
+  try {
+    if (chosen === null) throw new ApiError(404, 'model', '', null, {});
+    if (link.peek() === 'lost') throw new ApiError(0, 'offline', '', null, {});
+    const path = pathOf(conversation, attempt, question);
+    const { generation } = await api.generate({
+      key: attempt.key,
+      conversation: conversation.id,
+      path,
+      answer: attempt.answer,
+      model: chosen.id,
+      ...thinkingOf(),
+    });
+    accepted(conversation, attempt, question, generation, chosen.id);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (error.status === 401) {
+      conversation.attempt.value = null;
+      return false;
+    }
+    refused(conversation, attempt, question, troubleOf(error));
+  }
+  return true;
+}
+
+function pathOf(conversation: Conversation, attempt: Attempt, question?: WireNode): WireNode[] {
+  if (question === undefined) return conversation.sentPath(attempt.question);
+  const before = question.parent === null ? [] : conversation.sentPath(question.parent);
+  return [...before, question];
+}
+
+function thinkingOf(): { thinking: 'default' | 'on' | 'off'; thinking_tokens_max?: number } {
+  const kind = model.peek()?.thinking ?? 'never';
+  const { think, budget } = prefs.peek();
+  const thinking = kind === 'optional' ? think : 'default';
+  const limit = budgets[budget];
+  const limited = limit !== undefined && kind !== 'never' && thinking !== 'off';
+  return limited ? { thinking, thinking_tokens_max: limit } : { thinking };
+}
+
+function place(conversation: Conversation, question: WireNode | undefined): void {
+  if (question === undefined) return;
+  conversation.tree.add(question);
+  conversation.pinned.value = question.id;
+}
+
+function adopt(conversation: Conversation): void {
+  if (!cache.has(conversation.id)) remember(conversation);
+  if (conversation.state.peek() === 'new') conversation.state.value = 'loaded';
+  if (conversation === current.peek()) navigate(`/c/${conversation.id}`, path() === '/');
+  if (conversation === blank) {
+    blank = new Conversation(newId());
+    blankVersion.value++;
+  }
+}
+const path = (): string => location.pathname;
+
+function accepted(
+  conversation: Conversation,
+  attempt: Attempt,
+  question: WireNode | undefined,
+  generation: string,
+  modelId: string,
+): void {
+  batch(() => {
+    conversation.attempt.value = null;
+    place(conversation, question);
+    const known = conversation.tree.nodes.get(attempt.answer);
+    const goingOn = attempt.question === attempt.answer;
+    const already = goingOn ? (known?.content ?? '') : '';
+    if (!goingOn) {
+      const parent = attempt.question;
+      const answer: WireNode = {
+        id: attempt.answer, parent, role: 'assistant', content: '', model: modelId,
+        created_unix_ms: Date.now(),
+      };
+      conversation.tree.add(answer);
+      conversation.pinned.value = parent;
+    }
+    if (conversation.title.peek() === '') {
+      conversation.title.value = titleOf(conversation.tree.path()[0]?.content ?? '');
+    }
+    const { id } = conversation;
+    const title = conversation.title.peek();
+    touchConversation({ id, title, updated_unix_ms: Date.now(), model: modelId });
+    follow(conversation, generation, attempt.answer, already, true);
+    adopt(conversation);
+  });
+  const { id } = conversation;
+  stream?.tell({ started: { generation, conversation: id, answer: attempt.answer } });
+}
+
+function refused(
+  conversation: Conversation,
+  attempt: Attempt,
+  question: WireNode | undefined,
+  trouble: Trouble,
+): void {
+  batch(() => {
+    place(conversation, question);
+    conversation.changed();
+    conversation.attempt.value = { ...attempt, trouble };
+    adopt(conversation);
+  });
+  announceError(troubleWords(trouble));
+  if (trouble.retryAt > 0) window.setTimeout(() => retryDue(conversation, attempt.key), trouble.retryAt - Date.now());
+}
+
+function retryDue(conversation: Conversation, key: string): void {
+  const now = conversation.attempt.peek();
+  if (now?.key === key && now.trouble !== null) void retry(conversation);
+}
+
+/** Tries the unsent message again, with the ids it had. */
+export async function retry(conversation: Conversation): Promise<void> {
+  const attempt = conversation.attempt.peek();
+  if (attempt !== null && attempt.trouble !== null) await post(conversation, attempt);
+}
+
+function discardUnsent(conversation: Conversation): void {
+  const attempt = conversation.attempt.peek();
+  if (attempt === null) return;
+  const node = conversation.tree.nodes.get(attempt.question);
+  const answered = conversation.tree.nodes.has(attempt.answer);
+  conversation.attempt.value = null;
+  if (node !== undefined && node.role === 'user' && !answered && isLeaf(conversation, node)) {
+    conversation.tree.remove(node.id);
+    conversation.changed();
+  }
+}
+
+function isLeaf(conversation: Conversation, node: WireNode): boolean {
+  return conversation.tree.size(node.id) === 1;
+}
+
+/** Gives the unsent text back to the box and takes the message out of the conversation. */
+export function takeBack(conversation: Conversation): void {
+  const attempt = conversation.attempt.peek();
+  const text = attempt === null ? '' : (conversation.tree.nodes.get(attempt.question)?.content ?? '');
+  discardUnsent(conversation);
+  draftRequest.value = { conversation: conversation.id, text };
+}
+
+function troubleOf(error: ApiError): Trouble {
+  const wait = error.retryAfterS ?? 0;
+  const trouble: Trouble = {
+    kind: 'fault',
+    code: String((error.body.error as { code?: string } | undefined)?.code ?? error.status),
+    over: Number(error.body.tokens_over ?? 0),
+    drop: Math.max(1, Number(error.body.drop_exchanges ?? 1)),
+    context: Number(error.body.context_tokens ?? 0),
+    retryAt: 0,
+  };
+  if (error.status === 0) trouble.kind = 'offline';
+  else if (error.status === 402) trouble.kind = 'quota';
+  else if (error.status === 404 && error.reason === 'model') trouble.kind = 'model';
+  else if (error.status === 413) trouble.kind = error.reason === 'context' ? 'full' : 'long';
+  else if (error.status === 429) trouble.kind = 'rate';
+  else if (error.status === 507) trouble.kind = 'disk';
+  else if (error.status === 503) trouble.kind = 'engine';
+  if (trouble.kind === 'rate' || trouble.kind === 'engine') {
+    trouble.retryAt = Date.now() + Math.max(1, wait) * 1000;
+  }
+  return trouble;
+}
+
+export function troubleWords(trouble: Trouble): string {
+  const seconds = Math.max(0, Math.ceil((trouble.retryAt - Date.now()) / 1000));
+  switch (trouble.kind) {
+    case 'offline':
+      return t('offline');
+    case 'rate':
+      return t('rate', { s: seconds });
+    case 'engine':
+      return t('engine', { t: `${seconds} s` });
+    case 'full':
+      return t('full', { n: trouble.over });
+    case 'model':
+      return t('model.none', { command: session.peek()?.pull_command ?? 'nautile pull' });
+    case 'quota':
+      return t('quota');
+    case 'disk':
+      return t('disk');
+    case 'long':
+      return t('long');
+    case 'fault':
+      return t('fault', { id: trouble.code });
+  }
+}
+
+// ---- while an answer is written ------------------------------------------------------------------
+
+export async function stop(live: Live): Promise<void> {
+  if (live.ending.peek() !== null || live.stopping.peek() !== 'no') return;
+  live.stopping.value = 'asked';
+  announce(t('stopping'));
+  window.setTimeout(() => {
+    if (live.ending.peek() === null && live.stopping.peek() === 'asked') {
+      live.stopping.value = 'unconfirmed';
+    }
+  }, stopConfirmMs);
+  try {
+    await api.stop(live.generation);
+  } catch {
+    // Not confirmed: the end frame decides, and after 2 s the page says that it has not come.
+  }
+}
+
+export async function answerNow(live: Live): Promise<void> {
+  try {
+    await api.answerNow(live.generation);
+  } catch (error) {
+    if (error instanceof ApiError) announceError(t('fault', { id: String(error.status) }));
+  }
+}
+
+/** Lets one message wait for the end of the running answer. */
+export function waitInLine(conversation: Conversation, text: string): void {
+  conversation.waiting.value = text;
+}
+
+function onFrame(frame: GenerationFrame): void {
+  const known = generations.get(frame.generation);
+  if (known === undefined) return;
+  const { conversation, live } = known;
+  if (frame.kind === 'gone') {
+    generations.delete(frame.generation);
+    conversation.lives.delete(live.answer);
+    void load(conversation);
+    return;
+  }
+  live.take(frame);
+  if (frame.kind === 'end') ended(conversation, live, known.whole);
+}
+
+function ended(conversation: Conversation, live: Live, whole: boolean): void {
+  const ending = live.ending.peek()!;
+  const node = conversation.tree.nodes.get(live.answer);
+  if (node !== undefined) {
+    node.content = live.text.peek();
+    if (live.reasoning.peek() !== '') node.reasoning = live.reasoning.peek();
+    node.end = ending.reason;
+    if (ending.contextFull) node.context_full = true;
+    if (ending.usage !== undefined) node.usage = ending.usage;
+  }
+  generations.delete(live.generation);
+  conversation.changed();
+  sayEnd(ending.reason);
+  // An answer that was joined while it ran may have begun with words that its frames do not carry.
+  if (!whole) void load(conversation);
+  const next = conversation.waiting.peek();
+  if (next === null) return;
+  conversation.waiting.value = null;
+  const fine = ending.reason === 'stop' || ending.reason === 'length' || ending.reason === 'cancelled';
+  if (fine) void send(conversation, next);
+  else draftRequest.value = { conversation: conversation.id, text: next };
+}
+
+function sayEnd(reason: string): void {
+  if (reason === 'cancelled') announce(t('stopped'));
+  else if (reason === 'engine_died') announceError(t('cut'));
+  else if (reason === 'failed') announceError(t('failed'));
+  else announce(t('ready'));
+  if (document.visibilityState === 'hidden') readyElsewhere.value = true;
+}
+
+// ---- the branch ----------------------------------------------------------------------------------
+
+export function chooseVersion(conversation: Conversation, id: string): void {
+  conversation.tree.choose(id);
+  conversation.changed();
+}
+
+export async function deleteVersion(conversation: Conversation, id: string): Promise<void> {
+  for (const live of conversation.lives.values()) {
+    if (conversation.tree.pathTo(live.answer).some((node) => node.id === id)) await stop(live);
+  }
+  if (conversation.attempt.peek()?.question !== id) await api.removeNode(conversation.id, id);
+  else conversation.attempt.value = null;
+  conversation.tree.remove(id);
+  conversation.changed();
+}
+
+export async function renameConversation(id: string, title: string): Promise<void> {
+  await api.rename(id, title);
+  const known = cache.get(id);
+  if (known !== undefined) known.title.value = title;
+  conversations.value = conversations.value.map((c) => (c.id === id ? { ...c, title } : c));
+}
+
+export async function deleteConversations(ids: readonly string[]): Promise<void> {
+  for (const id of ids) {
+    const open = cache.get(id);
+    const live = open?.live.peek();
+    if (live) await stop(live);
+    await api.remove(id).catch((error: unknown) => {
+      if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    });
+    if (current.peek().id === id) newChat();
+    cache.delete(id);
+    dropConversation(id);
+    void writeDraft(id, '');
+  }
+}
+
+// ---- a full context: three ways on ---------------------------------------------------------------
+
+/** The model no longer reads the oldest `exchanges`; nothing is deleted. */
+export async function leaveOutOldest(conversation: Conversation, exchanges: number): Promise<void> {
+  conversation.leftOut.value += exchanges;
+  conversation.changed();
+  if (conversation.attempt.peek() !== null) return retry(conversation);
+  const last = lastNode(conversation);
+  if (last?.role === 'assistant') return goOn(conversation, last);
+}
+
+/** Puts what fits of the conversation, readable, into a new chat that begins with its summary. */
+export async function goOnWithSummary(conversation: Conversation): Promise<void> {
+  const attempt = conversation.attempt.peek();
+  const pending = attempt?.trouble ? (conversation.tree.nodes.get(attempt.question)?.content ?? '') : '';
+  const path = conversation.path.peek().filter((node) => node.id !== attempt?.question);
+  const fresh = new Conversation(newId());
+  remember(fresh);
+  fresh.state.value = 'loaded';
+  navigate(`/c/${fresh.id}`);
+  let from = attempt?.trouble ? Math.min(path.length - 1, attempt.trouble.drop * 2) : path.length >> 2;
+  for (let tries = 0; tries < summaryTriesMax; tries++) {
+    const question = userNode(null, summaryRequest(path.slice(Math.max(0, from)), from > 0));
+    await ask(fresh, question, newId());
+    if (fresh.attempt.peek()?.trouble?.kind !== 'full') break;
+    if (from >= path.length - 1) break;
+    discardUnsent(fresh);
+    from += Math.max(1, (path.length - from) >> 1);
+  }
+  if (pending === '') return;
+  discardUnsent(conversation);
+  draftRequest.value = { conversation: fresh.id, text: pending };
+}
+
+function summaryRequest(path: readonly WireNode[], cut: boolean): string {
+  const lines = path.map((node) => {
+    const who = node.role === 'user' ? t('sum.user') : t('sum.assistant');
+    return `${who}\n${node.content}`;
+  });
+  const head = cut ? `${t('sum.ask')}\n${t('sum.cut')}` : t('sum.ask');
+  return `${head}\n\n${lines.join('\n\n')}`;
+}
+
+/** A model that reads more than the present one, if there is one. */
+export const widerModel = computed(() => {
+  const now = model.value;
+  if (now === null) return null;
+  const wider = models.value.filter((m) => m.context_tokens > now.context_tokens);
+  return wider.sort((a, b) => a.context_tokens - b.context_tokens)[0] ?? null;
+});
+
+// ---- the stream ----------------------------------------------------------------------------------
+
+let bannerTimer = 0;
+function onLink(state: LinkState): void {
+  link.value = state;
+  window.clearTimeout(bannerTimer);
+  if (state === 'lost') {
+    bannerTimer = window.setTimeout(() => {
+      offline.value = true;
+      announceError(t('offline'));
+    }, bannerAfterMs);
+  } else if (state === 'open') {
+    offline.value = false;
+    for (const conversation of cache.values()) {
+      if (conversation.attempt.peek()?.trouble?.kind === 'offline') void retry(conversation);
+    }
+    void refreshList();
+  } else if (state === 'signed_out') {
+    void refreshList();
+  }
+}
+
+let listTimer = 0;
+async function refreshList(): Promise<void> {
+  window.clearTimeout(listTimer);
+  await new Promise((resolve) => (listTimer = window.setTimeout(resolve, listSettleMs)));
+  try {
+    const state = await api.session();
+    if (state.state !== 'ready') return leaveOrAsk();
+    session.value = state;
+    conversations.value = state.conversations;
+    models.value = state.models;
+    for (const conversation of cache.values()) await rejoin(conversation);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+  }
+}
+
+/** Another browser may have written here: take its messages and follow its answer. */
+async function rejoin(conversation: Conversation): Promise<void> {
+  const running = session.value?.running ?? [];
+  const strange = running.some(
+    (r) => r.conversation === conversation.id && !generations.has(r.generation),
+  );
+  const state = conversation.state.peek();
+  if (strange || state === 'unreachable') await load(conversation);
+}
+
+function leaveOrAsk(): void {
+  if (gate.peek() === 'ready') leave();
+}
+
+function onPage(body: unknown): void {
+  const started = (body as { started?: { generation: string; conversation: string } }).started;
+  if (started === undefined) {
+    if ((body as { left?: boolean }).left) leave();
+    return;
+  }
+  const conversation = cache.get(started.conversation);
+  if (conversation === undefined || generations.has(started.generation)) return;
+  const { generation, conversation: id } = started;
+  const answer = (body as { started: { answer: string } }).started.answer;
+  const now = session.peek();
+  if (now !== null) session.value = { ...now, running: [...now.running, { generation, conversation: id, answer }] };
+  void load(conversation);
+}
+
+/** Opens the browser's one stream; called once the session is ready. */
+export function connect(): void {
+  if (stream !== null) return;
+  stream = new Stream({
+    onFrame,
+    onLink,
+    onPage,
+    onState: (what) => {
+      if (what === 'signed_out') leave();
+      else void refreshList();
+    },
+  });
+  for (const running of session.peek()?.running ?? []) {
+    const open = cache.get(running.conversation);
+    if (open !== undefined) followRunning(open);
+  }
+}
+
+export function tellSignedOut(): void {
+  stream?.tell({ left: true });
+}
