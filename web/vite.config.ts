@@ -39,6 +39,16 @@ function serviceWorker(): Plugin {
 export default defineConfig({
   plugins: [woff2Only(), serviceWorker()],
   esbuild: { jsx: 'automatic', jsxImportSource: 'preact', legalComments: 'none' },
+  // The browser build of this package decodes by innerHTML: there is no document in a worker, and
+  // the page's policy would refuse it.
+  resolve: {
+    alias: {
+      'decode-named-character-reference': new URL(
+        './node_modules/decode-named-character-reference/index.js',
+        import.meta.url,
+      ).pathname,
+    },
+  },
   worker: { format: 'es' },
   build: {
     target: 'es2022',
