@@ -1,9 +1,9 @@
-# The program itself: src/app/main.cc plus every module; its manual pages and completions, printed by
-# the program so that they cannot differ from --help; and where `cmake --install` puts them.
+# The program itself: src/app/main.cc plus every module; its manual pages and completions, printed
+# by the program so that they cannot differ from --help; and where `cmake --install` puts them.
 add_executable(nautile ${CMAKE_SOURCE_DIR}/src/app/main.cc)
 target_link_libraries(nautile PRIVATE nautile_app)
-if(NAUTILE_WEB AND EXISTS ${CMAKE_SOURCE_DIR}/cmake/web.cmake)
-  include(cmake/web.cmake)
+if(EXISTS ${CMAKE_SOURCE_DIR}/src/api/service.h)
+  target_link_libraries(nautile_app PUBLIC nautile_web)
 endif()
 
 include(GNUInstallDirs)

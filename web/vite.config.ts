@@ -23,7 +23,9 @@ function serviceWorker(): Plugin {
     name: 'service-worker',
     apply: 'build',
     generateBundle(_options, bundle) {
-      const first = Object.keys(bundle).filter((name) => /^assets\/(?:index|worker|fr|en)-/.test(name));
+      const first = Object.keys(bundle).filter((name) =>
+        /^assets\/(?:index|worker|fr|en)-/.test(name),
+      );
       const files = first.filter((name) => /\.(?:js|css)$/.test(name)).map((name) => `/${name}`);
       const source = readFileSync(new URL('./sw.js', import.meta.url), 'utf8');
       const version = JSON.stringify(files.join(' '));

@@ -38,7 +38,9 @@ try {
   const bundled = readdirSync(out, { recursive: true })
     .map((name) => join(out, String(name)))
     .filter((name) => name.endsWith('_test.mjs'));
-  const run = spawnSync(process.execPath, ['--test', ...bundled], { stdio: 'inherit' });
+  const run = spawnSync(process.execPath, ['--test', '--test-reporter=tap', ...bundled], {
+    stdio: 'inherit',
+  });
   process.exitCode = run.status ?? 1;
 } finally {
   rmSync(out, { recursive: true, force: true });

@@ -16,16 +16,37 @@ const linesColouredMax = 2000;
 const narrow = window.matchMedia('(max-width: 640px)');
 
 const extensions: Record<string, string> = {
-  python: 'py', py: 'py', javascript: 'js', js: 'js', typescript: 'ts', ts: 'ts', rust: 'rs',
-  bash: 'sh', sh: 'sh', html: 'html', css: 'css', json: 'json', c: 'c', cpp: 'cpp', 'c++': 'cpp',
-  java: 'java', go: 'go', ruby: 'rb', sql: 'sql', yaml: 'yml', xml: 'xml', markdown: 'md',
+  python: 'py',
+  py: 'py',
+  javascript: 'js',
+  js: 'js',
+  typescript: 'ts',
+  ts: 'ts',
+  rust: 'rs',
+  bash: 'sh',
+  sh: 'sh',
+  html: 'html',
+  css: 'css',
+  json: 'json',
+  c: 'c',
+  cpp: 'cpp',
+  'c++': 'cpp',
+  java: 'java',
+  go: 'go',
+  ruby: 'rb',
+  sql: 'sql',
+  yaml: 'yml',
+  xml: 'xml',
+  markdown: 'md',
 };
 
 function Pieces({ pieces }: { pieces: Piece[] }) {
   return (
     <>
       {pieces.map((piece) =>
-        typeof piece === 'string' ? piece : (
+        typeof piece === 'string' ? (
+          piece
+        ) : (
           <span class={`hl-${piece.k}`}>
             <Pieces pieces={piece.c} />
           </span>
@@ -42,8 +63,15 @@ interface CodeProps {
 }
 
 /** The coloured pieces of `text`; while it grows they are a prefix, at most 500 ms old. */
-function useColours(lang: string, text: string, open: boolean): { pieces: Piece[]; length: number } {
-  const [colours, setColours] = useState<{ pieces: Piece[]; length: number }>({ pieces: [], length: 0 });
+function useColours(
+  lang: string,
+  text: string,
+  open: boolean,
+): { pieces: Piece[]; length: number } {
+  const [colours, setColours] = useState<{ pieces: Piece[]; length: number }>({
+    pieces: [],
+    length: 0,
+  });
   const latest = useRef(text);
   latest.current = text;
   const last = useRef(0);

@@ -40,7 +40,9 @@ export function CodeForm({ label, submit, act }: CodeFormProps) {
         barredUntil.value = Date.now() + wait;
         trouble.value = t('code.wait', { t: duration(wait) });
       } else if (error.status === 403) trouble.value = t('code.bad');
-      else trouble.value = error.status === 0 ? t('unreachable') : t('fault', { id: String(error.status) });
+      else
+        trouble.value =
+          error.status === 0 ? t('unreachable') : t('fault', { id: String(error.status) });
     }
     busy.value = false;
   };
@@ -68,7 +70,9 @@ export function CodeForm({ label, submit, act }: CodeFormProps) {
       <button class="button main" disabled={busy.value || barred || code.value.trim() === ''}>
         {submit}
       </button>
-      <p id={`${id}-trouble`} class="bad" role="alert">{trouble.value}</p>
+      <p id={`${id}-trouble`} class="bad" role="alert">
+        {trouble.value}
+      </p>
     </form>
   );
 }

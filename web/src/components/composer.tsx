@@ -100,7 +100,9 @@ function Waiting({ conversation }: { conversation: Conversation }) {
   return (
     <div class="waiting">
       <span class="waiting-what">{t('wait.line')}</span>
-      <span class="waiting-text" dir="auto">{text}</span>
+      <span class="waiting-text" dir="auto">
+        {text}
+      </span>
       <button type="button" class="button quiet" onClick={takeBack}>
         {t('wait.cancel')}
       </button>
@@ -172,7 +174,8 @@ export function Composer() {
   const timer = useRef(0);
   const text = useSignal('');
   const live = conversation.live.value;
-  const sending = conversation.attempt.value !== null && conversation.attempt.value.trouble === null;
+  const sending =
+    conversation.attempt.value !== null && conversation.attempt.value.trouble === null;
 
   const grow = (): void => {
     const area = box.current!;
@@ -252,14 +255,18 @@ export function Composer() {
       window.dispatchEvent(new CustomEvent('nautile-edit', { detail: last.id }));
     } else if (event.key === 'Escape' && !event.isComposing) {
       const running = conversation.live.peek();
-      if (running !== null && overlay.peek() === 'none' && question.peek() === null) void stop(running);
+      if (running !== null && overlay.peek() === 'none' && question.peek() === null)
+        void stop(running);
     }
   };
 
   return (
     <div class="composer">
       <Waiting conversation={conversation} />
-      <div class="composer-box" onClick={(e) => e.target === e.currentTarget && box.current!.focus()}>
+      <div
+        class="composer-box"
+        onClick={(e) => e.target === e.currentTarget && box.current!.focus()}
+      >
         <textarea
           id="box"
           ref={box}

@@ -1,4 +1,4 @@
-/** One question at a time: confirm or name something. Focus goes to the least destructive button. */
+/** One question at a time: confirm or name. Focus goes to the least destructive button. */
 import { useState } from 'preact/hooks';
 import { t } from '../i18n';
 import { ApiError } from '../services/api';
@@ -45,7 +45,11 @@ function Ask({ what }: { what: Question }) {
             />
           </label>
         )}
-        {trouble && <p class="bad" role="alert">{trouble}</p>}
+        {trouble && (
+          <p class="bad" role="alert">
+            {trouble}
+          </p>
+        )}
         <div class="row end">
           <button type="button" class="button plain" data-first={!what.field} onClick={close}>
             {t('cancel')}

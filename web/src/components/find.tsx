@@ -9,7 +9,7 @@ import { transcript } from './transcript';
 
 const markName = 'find';
 
-/** Marks every place of `words` in the mounted messages (CSS highlights: the tree is not touched). */
+/** Marks every place of `words` in the mounted messages (CSS highlights leave the tree alone). */
 function mark(words: string): void {
   const registry = CSS.highlights;
   if (registry === undefined) return;
@@ -36,7 +36,9 @@ export function Find() {
   const low = words.value.trim().toLowerCase();
   const path = current.value.path.value;
   const hits =
-    low === '' ? [] : path.flatMap((node, i) => (node.content.toLowerCase().includes(low) ? [i] : []));
+    low === ''
+      ? []
+      : path.flatMap((node, i) => (node.content.toLowerCase().includes(low) ? [i] : []));
 
   useEffect(() => {
     field.current?.focus();
@@ -72,7 +74,9 @@ export function Find() {
           if (event.key === 'Escape') close();
         }}
       />
-      <span class="note" role="status">{low === '' ? '' : count}</span>
+      <span class="note" role="status">
+        {low === '' ? '' : count}
+      </span>
       <IconButton icon="up" label={t('find.prev')} onClick={() => go(-1)} />
       <IconButton icon="down" label={t('find.next')} onClick={() => go(1)} />
       <IconButton icon="close" label={t('close')} onClick={close} />

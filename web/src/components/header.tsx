@@ -115,7 +115,9 @@ export function Header() {
           onClick={() => setPrefs({ sidebar: true })}
         />
       )}
-      <h1 class="head-title" dir="auto">{title}</h1>
+      <h1 class="head-title" dir="auto">
+        {title}
+      </h1>
       <ModelMenu />
       <Meter />
       <IconButton icon="plus" label={t('new')} extra={wide ? '' : 'phone'} onClick={newChat} />

@@ -4,7 +4,9 @@ const paths = {
   sidebar: 'M3 4h14v12H3zM8 4v12',
   plus: 'M10 4v12M4 10h12',
   search: 'M9 3.5a5.5 5.5 0 1 1 0 11 5.5 5.5 0 0 1 0-11ZM13 13l4 4',
-  gear: 'M10 7.2a2.8 2.8 0 1 1 0 5.6 2.8 2.8 0 0 1 0-5.6ZM10 2.5v2M10 15.5v2M2.5 10h2M15.5 10h2M4.7 4.7l1.4 1.4M13.9 13.9l1.4 1.4M4.7 15.3l1.4-1.4M13.9 6.1l1.4-1.4',
+  gear:
+    'M10 7.2a2.8 2.8 0 1 1 0 5.6 2.8 2.8 0 0 1 0-5.6ZM10 2.5v2M10 15.5v2M2.5 10h2M15.5 10h2' +
+    'M4.7 4.7l1.4 1.4M13.9 13.9l1.4 1.4M4.7 15.3l1.4-1.4M13.9 6.1l1.4-1.4',
   copy: 'M7 7h9v9H7zM4 13V4h9',
   check: 'M4 10.5l4 4 8-9',
   again: 'M15.5 6.5A6.5 6.5 0 1 0 16.5 10M16 3v4h-4',
@@ -34,7 +36,8 @@ export function Icon({ name }: { name: IconName }) {
 }
 
 const hull =
-  'M2 13c0-3.9 3.6-6.5 8-6.5V4.6c0-.9.7-1.6 1.6-1.6h2.8c.9 0 1.6.7 1.6 1.6v2.2c3.5.8 6 3.2 6 6.2 0 3.9-4.5 6.5-10 6.5S2 16.9 2 13Z';
+  'M2 13c0-3.9 3.6-6.5 8-6.5V4.6c0-.9.7-1.6 1.6-1.6h2.8c.9 0 1.6.7 1.6 1.6v2.2' +
+  'c3.5.8 6 3.2 6 6.2 0 3.9-4.5 6.5-10 6.5S2 16.9 2 13Z';
 
 /** The boat with its one porthole: the lamp, which breathes while the machine works for you. */
 export function Logo({ working = false }: { working?: boolean }) {

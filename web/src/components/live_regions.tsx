@@ -12,8 +12,12 @@ const readEveryMs = 2_000;
 export function LiveRegions() {
   return (
     <>
-      <div class="hidden" role="status">{status.value}</div>
-      <div class="hidden" role="alert">{alertText.value}</div>
+      <div class="hidden" role="status">
+        {status.value}
+      </div>
+      <div class="hidden" role="alert">
+        {alertText.value}
+      </div>
       <div class="toast-place" role="status">
         {toast.value && <p class="toast">{toast.value}</p>}
       </div>
@@ -60,7 +64,11 @@ export function useReadAloud(): void {
       if (live === null) return;
       if (spoken.answer !== live.answer) spoken = { answer: live.answer, upTo: 0 };
       const fresh = live.text.peek().slice(spoken.upTo);
-      const end = Math.max(fresh.lastIndexOf('. '), fresh.lastIndexOf('? '), fresh.lastIndexOf('\n'));
+      const end = Math.max(
+        fresh.lastIndexOf('. '),
+        fresh.lastIndexOf('? '),
+        fresh.lastIndexOf('\n'),
+      );
       if (end < 0) return;
       announce(fresh.slice(0, end + 1));
       spoken.upTo += end + 1;

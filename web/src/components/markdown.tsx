@@ -74,7 +74,8 @@ export function Markdown({ id, text, live }: MarkdownProps) {
     return () => void (gone = true);
   }, [id, text, growing]);
 
-  if (blocks.value === null) return <div class="prose">{growing ? null : <p class="plain">{text}</p>}</div>;
+  if (blocks.value === null)
+    return <div class="prose">{growing ? null : <p class="plain">{text}</p>}</div>;
   return (
     <div class="prose">
       <Blocks blocks={blocks.value} />

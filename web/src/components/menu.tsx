@@ -40,7 +40,11 @@ export function Menu(props: MenuProps) {
   useEffect(() => {
     if (!open) return;
     const all = items(panel.current);
-    (all.find((item) => item.getAttribute('aria-checked') === 'true') ?? all[0] ?? panel.current)?.focus();
+    (
+      all.find((item) => item.getAttribute('aria-checked') === 'true') ??
+      all[0] ??
+      panel.current
+    )?.focus();
     const outside = (event: Event): void => {
       if (!box.current?.contains(event.target as Node)) setOpen(false);
     };

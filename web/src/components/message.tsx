@@ -4,12 +4,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { decimal, duration, number, t } from '../i18n';
 import { copyText } from '../services/files';
 import type { WireNode } from '../services/wire';
-import {
-  askAgain,
-  chooseVersion,
-  deleteVersion,
-  editQuestion,
-} from '../stores/chat';
+import { askAgain, chooseVersion, deleteVersion, editQuestion } from '../stores/chat';
 import type { Conversation } from '../stores/conversation';
 import type { Live } from '../stores/live';
 import { modelName } from '../stores/session';
@@ -22,6 +17,9 @@ import { Thinking } from './thinking';
 import { Ended, Unsent } from './trouble';
 
 export const editRequest = { id: '' }; // ↑ in an empty box: the question to open for editing
+
+const foldOverCharacters = 1200;
+const foldOverLines = 12;
 
 interface MessageProps {
   conversation: Conversation;
@@ -112,13 +110,13 @@ function Question({ conversation, node }: { conversation: Conversation; node: Wi
   const attempt = conversation.attempt.value;
   const unsent = attempt !== null && attempt.trouble !== null && attempt.question === node.id;
   if (editing.value) {
-    return <Editor conversation={conversation} node={node} onDone={() => (editing.value = false)} />;
+    return (
+      <Editor conversation={conversation} node={node} onDone={() => (editing.value = false)} />
+    );
   }
   return (
     <>
-      <div class={unsent ? 'bubble unsent' : 'bubble'} dir={directionOf(node.content)}>
-        {node.content}
-      </div>
+      <Bubble text={node.content} unsent={unsent} />
       <div class="actions" role="group" aria-label={t('actions')}>
         <Copy text={node.content} />
         <IconButton icon="edit" label={t('edit')} onClick={() => (editing.value = true)} />
@@ -126,6 +124,30 @@ function Question({ conversation, node }: { conversation: Conversation; node: Wi
         <Delete conversation={conversation} node={node} />
       </div>
       {unsent && <Unsent conversation={conversation} attempt={attempt} />}
+    </>
+  );
+}
+
+/** A long question is folded, so that its answer has room under it. */
+function Bubble({ text, unsent }: { text: string; unsent: boolean }) {
+  const long = text.length > foldOverCharacters || text.split('\n').length > foldOverLines;
+  const folded = useSignal(long);
+  const kind = `bubble ${unsent ? 'unsent' : ''} ${folded.value ? 'folded' : ''}`;
+  return (
+    <>
+      <div class={kind} dir={directionOf(text)}>
+        {text}
+      </div>
+      {long && (
+        <button
+          type="button"
+          class="button quiet"
+          aria-expanded={!folded.value}
+          onClick={() => (folded.value = !folded.value)}
+        >
+          {t(folded.value ? 'fold.show' : 'fold.hide')}
+        </button>
+      )}
     </>
   );
 }

@@ -44,14 +44,20 @@ function commands(): Command[] {
 
 function fits(label: string, words: string): boolean {
   const low = label.toLowerCase();
-  return words.toLowerCase().split(/\s+/).every((word) => low.includes(word));
+  return words
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => low.includes(word));
 }
 
 function useFound(words: string): Summary[] {
   const found = useSignal<Summary[]>([]);
   useEffect(() => {
     const text = words.trim();
-    found.value = conversations.peek().filter((c) => fits(c.title, text)).slice(0, shownMax);
+    found.value = conversations
+      .peek()
+      .filter((c) => fits(c.title, text))
+      .slice(0, shownMax);
     if (text.length < 2) return;
     let gone = false;
     const timer = window.setTimeout(async () => {

@@ -1,4 +1,4 @@
-/** Markdown's tree as Preact nodes. A block whose node is the same object is never touched again. */
+/** Markdown's tree as Preact nodes. A block that is the same object is never touched again. */
 import { Component, type VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { t } from '../i18n';
@@ -58,11 +58,17 @@ function drawBlock(block: Block): VNode {
 /** The answer's own title is a level 3 of the page: its headings go on from there. */
 function Heading({ level, dir, content }: { level: number; dir: string; content: VNode[] }) {
   const Tag = `h${Math.min(6, level + 3)}` as 'h4';
-  return <Tag dir={dir as 'ltr'} class={`h${level}`}>{content}</Tag>;
+  return (
+    <Tag dir={dir as 'ltr'} class={`h${level}`}>
+      {content}
+    </Tag>
+  );
 }
 
 function List({ block }: { block: Block & { t: 'list' } }) {
-  const items = block.c.map((item, index) => <ListItem key={index} item={item} loose={block.loose} />);
+  const items = block.c.map((item, index) => (
+    <ListItem key={index} item={item} loose={block.loose} />
+  ));
   if (block.start === null) return <ul dir={block.dir}>{items}</ul>;
   return (
     <ol dir={block.dir} start={block.start}>
@@ -75,7 +81,9 @@ function ListItem({ item, loose }: { item: Item; loose: boolean }) {
   const task = item.checked;
   const inner = item.c.map((block, index) =>
     !loose && block.t === 'p' ? (
-      <span key={index} class="tight" dir={block.dir}>{draw(block.c)}</span>
+      <span key={index} class="tight" dir={block.dir}>
+        {draw(block.c)}
+      </span>
     ) : (
       <Frozen key={index} block={block} />
     ),
@@ -83,7 +91,11 @@ function ListItem({ item, loose }: { item: Item; loose: boolean }) {
   if (task === undefined) return <li>{inner}</li>;
   return (
     <li class="task">
-      <span class={task ? 'box done' : 'box'} role="img" aria-label={t(task ? 'task.done' : 'task.open')} />
+      <span
+        class={task ? 'box done' : 'box'}
+        role="img"
+        aria-label={t(task ? 'task.done' : 'task.open')}
+      />
       {inner}
     </li>
   );
@@ -125,7 +137,9 @@ function Table({ block }: { block: Block & { t: 'table' } }) {
           <thead>
             <tr>
               {head?.map((cell, column) => (
-                <th key={column} scope="col" class={align(column)}>{draw(cell)}</th>
+                <th key={column} scope="col" class={align(column)}>
+                  {draw(cell)}
+                </th>
               ))}
             </tr>
           </thead>
@@ -133,7 +147,9 @@ function Table({ block }: { block: Block & { t: 'table' } }) {
             {body.map((row, index) => (
               <tr key={index}>
                 {row.map((cell, column) => (
-                  <td key={column} class={align(column)}>{draw(cell)}</td>
+                  <td key={column} class={align(column)}>
+                    {draw(cell)}
+                  </td>
                 ))}
               </tr>
             ))}
@@ -165,7 +181,11 @@ function drawInline(piece: Inline, key: number): VNode | string {
     case 'del':
       return <del key={key}>{draw(piece.c)}</del>;
     case 'code':
-      return <code key={key} dir="ltr">{piece.v}</code>;
+      return (
+        <code key={key} dir="ltr">
+          {piece.v}
+        </code>
+      );
     case 'math':
       return <Formula key={key} tex={piece.v} display={piece.display} open={piece.open === true} />;
     case 'br':
@@ -173,7 +193,13 @@ function drawInline(piece: Inline, key: number): VNode | string {
     case 'a': {
       const host = target(piece.href, piece.c);
       return (
-        <a key={key} href={piece.href} title={piece.href} target="_blank" rel="noopener noreferrer nofollow">
+        <a
+          key={key}
+          href={piece.href}
+          title={piece.href}
+          target="_blank"
+          rel="noopener noreferrer nofollow"
+        >
           {draw(piece.c)}
           {host && <span class="host"> ({host})</span>}
         </a>

@@ -88,11 +88,22 @@ function Row({ item, selecting, selected, onSelect }: RowProps) {
   }
   return (
     <li class={here ? 'here' : ''}>
-      <a class="history-row" href={`/c/${item.id}`} aria-current={here ? 'page' : undefined} onClick={open}>
+      <a
+        class="history-row"
+        href={`/c/${item.id}`}
+        aria-current={here ? 'page' : undefined}
+        onClick={open}
+      >
         <span dir="auto">{title}</span>
         {running && <span class="running" role="img" aria-label={t('running')} />}
       </a>
-      <Menu label={`${t('actions')}: ${title}`} buttonClass="icon-button" align="end" role="menu" button={<Icon name="dots" />}>
+      <Menu
+        label={`${t('actions')}: ${title}`}
+        buttonClass="icon-button"
+        align="end"
+        role="menu"
+        button={<Icon name="dots" />}
+      >
         {(close) => (
           <>
             <button type="button" role="menuitem" onClick={() => (close(), rename(item))}>
@@ -203,7 +214,11 @@ function History() {
         </div>
       ) : (
         list.length > 1 && (
-          <button type="button" class="button quiet select" onClick={() => (selecting.value = true)}>
+          <button
+            type="button"
+            class="button quiet select"
+            onClick={() => (selecting.value = true)}
+          >
             {t('history.select')}
           </button>
         )
@@ -231,7 +246,11 @@ function Inside({ phone }: { phone: boolean }) {
         {phone ? (
           <IconButton icon="close" label={t('close')} onClick={() => (drawer.value = false)} />
         ) : (
-          <IconButton icon="sidebar" label={t('sidebar.close')} onClick={() => setPrefs({ sidebar: false })} />
+          <IconButton
+            icon="sidebar"
+            label={t('sidebar.close')}
+            onClick={() => setPrefs({ sidebar: false })}
+          />
         )}
       </div>
       <button type="button" class="button new" onClick={start}>

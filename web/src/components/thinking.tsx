@@ -84,7 +84,11 @@ export function Thinking({ node, live }: { node: WireNode; live: Live | null }) 
           </button>
         )}
       </div>
-      {busy && !open.value && <p class="thinking-line" dir="auto">{newestSentence(text) || '\u00a0'}</p>}
+      {busy && !open.value && (
+        <p class="thinking-line" dir="auto">
+          {newestSentence(text) || '\u00a0'}
+        </p>
+      )}
       <div ref={body} hidden={!open.value}>
         <Body text={text} growing={busy} />
       </div>

@@ -79,7 +79,7 @@ export class Transcript extends Component<Props> {
     return this.scroller.current!;
   }
 
-  // ---- what is mounted -----------------------------------------------------------------------
+  // ---- what is mounted ---------------------------------------------------------------------
 
   private guess(): number {
     if (this.heights.size === 0) return guessPx;
@@ -115,7 +115,7 @@ export class Transcript extends Component<Props> {
     return { from, to };
   }
 
-  // ---- keeping the view still ------------------------------------------------------------------
+  // ---- keeping the view still --------------------------------------------------------------
 
   private item(id: string): HTMLElement | null {
     return this.list.current?.querySelector<HTMLElement>(`[data-id="${id}"]`) ?? null;
@@ -180,7 +180,8 @@ export class Transcript extends Component<Props> {
   private restore(): void {
     const li = this.anchor === null ? null : this.item(this.anchor.id);
     if (li === null) return;
-    const moved = li.getBoundingClientRect().top - this.view.getBoundingClientRect().top - this.anchor!.top;
+    const moved =
+      li.getBoundingClientRect().top - this.view.getBoundingClientRect().top - this.anchor!.top;
     if (Math.abs(moved) >= 1) this.view.scrollTop += moved;
   }
 
@@ -206,7 +207,7 @@ export class Transcript extends Component<Props> {
     });
   }
 
-  // ---- the reader's moves ----------------------------------------------------------------------
+  // ---- the reader's moves ------------------------------------------------------------------
 
   private readonly letGo = (): void => {
     this.lastInput = performance.now();
@@ -272,11 +273,14 @@ export class Transcript extends Component<Props> {
     return this.props.path.findIndex((node) => node.id === id);
   }
 
-  // ---- drawing -----------------------------------------------------------------------------------
+  // ---- drawing -----------------------------------------------------------------------------
 
   private marks(node: WireNode, before: WireNode | undefined, firstRead: string | undefined) {
     const { conversation, path } = this.props;
-    const earlier = path.slice(0, path.indexOf(node)).reverse().find((n) => n.role === 'assistant');
+    const earlier = path
+      .slice(0, path.indexOf(node))
+      .reverse()
+      .find((n) => n.role === 'assistant');
     const changed = node.role === 'assistant' && earlier?.model && earlier.model !== node.model;
     return (
       <>

@@ -21,7 +21,15 @@ import { Button } from './button';
 
 const dropShare = 4; // when the answer itself filled the context: a quarter of the exchanges
 
-function Card({ kind, words, children }: { kind: string; words: string; children: ComponentChildren }) {
+function Card({
+  kind,
+  words,
+  children,
+}: {
+  kind: string;
+  words: string;
+  children: ComponentChildren;
+}) {
   return (
     <div class={`card trouble ${kind}`}>
       <p>{words}</p>
@@ -50,12 +58,16 @@ interface ExitsProps {
 function Exits({ conversation, drop, onDrop, onModel }: ExitsProps) {
   const wider = widerModel.value;
   const path = conversation.path.value;
-  const canDrop = leaveOut(path, conversation.leftOut.value + drop)[0] !== conversation.firstRead();
+  const canDrop =
+    drop > 0 && leaveOut(path, conversation.leftOut.value + drop)[0] !== conversation.firstRead();
   return (
     <>
       <Button label={t('full.sum')} onClick={() => void goOnWithSummary(conversation)} />
       {canDrop && (
-        <Button label={drop === 1 ? t('full.drop1') : t('full.drop', { n: drop })} onClick={onDrop} />
+        <Button
+          label={drop === 1 ? t('full.drop1') : t('full.drop', { n: drop })}
+          onClick={onDrop}
+        />
       )}
       {wider && (
         <Button
@@ -71,7 +83,13 @@ function Exits({ conversation, drop, onDrop, onModel }: ExitsProps) {
 }
 
 /** Under a question that could not be sent. */
-export function Unsent({ conversation, attempt }: { conversation: Conversation; attempt: Attempt }) {
+export function Unsent({
+  conversation,
+  attempt,
+}: {
+  conversation: Conversation;
+  attempt: Attempt;
+}) {
   const trouble = attempt.trouble!;
   useSecond(trouble.retryAt > 0);
   const again = (): void => void retry(conversation);

@@ -11,7 +11,9 @@ export type Language = 'en' | 'fr';
 export const language = computed<Language>(() => {
   const chosen = prefs.value.language;
   if (chosen !== 'auto') return chosen;
-  return navigator.languages.find((tag) => /^(en|fr)\b/i.test(tag))?.slice(0, 2) === 'fr' ? 'fr' : 'en';
+  return navigator.languages.find((tag) => /^(en|fr)\b/i.test(tag))?.slice(0, 2) === 'fr'
+    ? 'fr'
+    : 'en';
 });
 
 const catalogue = signal<Catalogue>(en);

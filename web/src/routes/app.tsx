@@ -44,7 +44,8 @@ function onKeyDown(event: KeyboardEvent): void {
   if (control && key === 'k') overlay.value = overlay.peek() === 'palette' ? 'none' : 'palette';
   else if (control && key === '/') overlay.value = overlay.peek() === 'keys' ? 'none' : 'keys';
   else if (control && event.shiftKey && key === 'o') newChat();
-  else if (event.key === 'End' && !control && !inText(event.target)) transcript.current?.followEnd();
+  else if (event.key === 'End' && !control && !inText(event.target))
+    transcript.current?.followEnd();
   else if (!moveByMessage(event)) return;
   event.preventDefault();
 }

@@ -49,7 +49,8 @@ function Body() {
   if (path.length > 0) {
     return <Transcript key={conversation.id} conversation={conversation} path={path} />;
   }
-  if (state === 'missing' || state === 'unreachable') return <Missing reachable={state === 'missing'} />;
+  if (state === 'missing' || state === 'unreachable')
+    return <Missing reachable={state === 'missing'} />;
   if (state === 'loading') return <div class="empty" aria-busy="true" />;
   return <Empty />;
 }

@@ -37,7 +37,15 @@ function Choice<T extends string>({ name, legend, value, options, onChange }: Ch
   );
 }
 
-function Switch({ label, on, onChange }: { label: string; on: boolean; onChange: (on: boolean) => void }) {
+function Switch({
+  label,
+  on,
+  onChange,
+}: {
+  label: string;
+  on: boolean;
+  onChange: (on: boolean) => void;
+}) {
   return (
     <label class="switch">
       <span>{label}</span>
@@ -86,13 +94,21 @@ function Appearance() {
         ]}
         onChange={(language) => setPrefs({ language })}
       />
-      <Switch label={t('set.compact')} on={p.compact} onChange={(compact) => setPrefs({ compact })} />
+      <Switch
+        label={t('set.compact')}
+        on={p.compact}
+        onChange={(compact) => setPrefs({ compact })}
+      />
       <Switch
         label={t('set.wrap')}
         on={p.wrapCode ?? window.innerWidth <= 640}
         onChange={(wrapCode) => setPrefs({ wrapCode })}
       />
-      <Switch label={t('set.read')} on={p.readAloud} onChange={(readAloud) => setPrefs({ readAloud })} />
+      <Switch
+        label={t('set.read')}
+        on={p.readAloud}
+        onChange={(readAloud) => setPrefs({ readAloud })}
+      />
     </Section>
   );
 }

@@ -1,15 +1,9 @@
 /**
  * Calls to the gate's site endpoints. Every failure is an ApiError with a status (0: no connection)
- * and, where the server gave one, a reason and a time to wait. A 401 asks `onSignedOut`, which shows
- * the sign-in over the page; when it resolves true the request is repeated once.
+ * and, where the server gave one, a reason and a time to wait. A 401 asks `onSignedOut`, which
+ * shows the sign-in over the page; when it resolves true the request is repeated once.
  */
-import type {
-  GenerationRequest,
-  Session,
-  Summary,
-  WireConversation,
-  WireNode,
-} from './wire';
+import type { GenerationRequest, Session, Summary, WireConversation, WireNode } from './wire';
 
 const timeoutMs = 20_000;
 
@@ -44,7 +38,12 @@ async function failure(response: Response): Promise<ApiError> {
   return new ApiError(response.status, reason, error.message ?? response.statusText, after, body);
 }
 
-async function send(method: string, path: string, body: unknown, keepalive: boolean): Promise<Response> {
+async function send(
+  method: string,
+  path: string,
+  body: unknown,
+  keepalive: boolean,
+): Promise<Response> {
   const init: RequestInit = { method, credentials: 'same-origin', cache: 'no-store', keepalive };
   if (method !== 'GET') {
     init.headers = { 'content-type': 'application/json' };

@@ -5,10 +5,10 @@
  *   tab ◀──────── frames ────────── leader
  *
  * The leader holds a Web Lock and the only stream; it beats every 5 s. A visible follower that
- * hears nothing for 12 s steals the lock; the old leader sees its lock broken and closes its stream.
- * Frames are numbered per generation: each tab drops what it has and asks again for what it lacks,
- * so changing leaders or reopening loses and doubles nothing. Without Web Locks every visible tab
- * is its own leader.
+ * hears nothing for 12 s steals the lock; the old leader sees its lock broken and closes its
+ * stream. Frames are numbered per generation: each tab drops what it has and asks again for what it
+ * lacks, so changing leaders or reopening loses and doubles nothing. Without Web Locks every visible
+ * tab is its own leader.
  */
 import { newId } from '../base/ids';
 import { readStream } from './sse';
@@ -96,7 +96,7 @@ export class Stream {
     this.channel.close();
   }
 
-  // ---- leading -------------------------------------------------------------------------------
+  // ---- leading -----------------------------------------------------------------------------
 
   private queueForLead(steal: boolean): void {
     if (!('locks' in navigator)) {
@@ -169,7 +169,7 @@ export class Stream {
     }
   }
 
-  // ---- the stream ----------------------------------------------------------------------------
+  // ---- the stream --------------------------------------------------------------------------
 
   private stopReading(): void {
     window.clearTimeout(this.retryTimer);
@@ -240,7 +240,7 @@ export class Stream {
     if (this.leading) this.beat();
   }
 
-  // ---- between tabs --------------------------------------------------------------------------
+  // ---- between tabs ------------------------------------------------------------------------
 
   private say(message: Message): void {
     if (!this.closed || message.t === 'bye') this.channel.postMessage(message);
@@ -284,7 +284,7 @@ export class Stream {
     if (!this.leading) this.say({ t: 'want', tab: this.tab, follow, lacking });
   }
 
-  /** A follower that reports the same number twice, or a generation that is not open, lacks frames. */
+  /** A number reported twice, or a generation that is not open: that follower lacks frames. */
   private standsStill(before: Record<string, number>, now: Record<string, number>): boolean {
     return Object.entries(now).some(([generation, n]) => {
       const seen = this.opened.get(generation);

@@ -125,7 +125,7 @@ function follow(
   stream?.add(generation, 0);
 }
 
-// ---- sending -----------------------------------------------------------------------------------
+// ---- sending -------------------------------------------------------------------------------
 
 function lastNode(conversation: Conversation): WireNode | undefined {
   const path = conversation.path.peek();
@@ -253,7 +253,11 @@ function accepted(
     if (!goingOn) {
       const parent = attempt.question;
       const answer: WireNode = {
-        id: attempt.answer, parent, role: 'assistant', content: '', model: modelId,
+        id: attempt.answer,
+        parent,
+        role: 'assistant',
+        content: '',
+        model: modelId,
         created_unix_ms: Date.now(),
       };
       conversation.tree.add(answer);
@@ -285,7 +289,8 @@ function refused(
     adopt(conversation);
   });
   announceError(troubleWords(trouble));
-  if (trouble.retryAt > 0) window.setTimeout(() => retryDue(conversation, attempt.key), trouble.retryAt - Date.now());
+  if (trouble.retryAt > 0)
+    window.setTimeout(() => retryDue(conversation, attempt.key), trouble.retryAt - Date.now());
 }
 
 function retryDue(conversation: Conversation, key: string): void {
@@ -318,7 +323,8 @@ function isLeaf(conversation: Conversation, node: WireNode): boolean {
 /** Gives the unsent text back to the box and takes the message out of the conversation. */
 export function takeBack(conversation: Conversation): void {
   const attempt = conversation.attempt.peek();
-  const text = attempt === null ? '' : (conversation.tree.nodes.get(attempt.question)?.content ?? '');
+  const text =
+    attempt === null ? '' : (conversation.tree.nodes.get(attempt.question)?.content ?? '');
   discardUnsent(conversation);
   draftRequest.value = { conversation: conversation.id, text };
 }
@@ -329,7 +335,7 @@ function troubleOf(error: ApiError): Trouble {
     kind: 'fault',
     code: String((error.body.error as { code?: string } | undefined)?.code ?? error.status),
     over: Number(error.body.tokens_over ?? 0),
-    drop: Math.max(1, Number(error.body.drop_exchanges ?? 1)),
+    drop: Number(error.body.drop_exchanges ?? 0),
     context: Number(error.body.context_tokens ?? 0),
     retryAt: 0,
   };
@@ -370,7 +376,7 @@ export function troubleWords(trouble: Trouble): string {
   }
 }
 
-// ---- while an answer is written ------------------------------------------------------------------
+// ---- while an answer is written ------------------------------------------------------------
 
 export async function stop(live: Live): Promise<void> {
   if (live.ending.peek() !== null || live.stopping.peek() !== 'no') return;
@@ -433,7 +439,8 @@ function ended(conversation: Conversation, live: Live, whole: boolean): void {
   const next = conversation.waiting.peek();
   if (next === null) return;
   conversation.waiting.value = null;
-  const fine = ending.reason === 'stop' || ending.reason === 'length' || ending.reason === 'cancelled';
+  const fine =
+    ending.reason === 'stop' || ending.reason === 'length' || ending.reason === 'cancelled';
   if (fine) void send(conversation, next);
   else draftRequest.value = { conversation: conversation.id, text: next };
 }
@@ -446,7 +453,7 @@ function sayEnd(reason: string): void {
   if (document.visibilityState === 'hidden') readyElsewhere.value = true;
 }
 
-// ---- the branch ----------------------------------------------------------------------------------
+// ---- the branch ----------------------------------------------------------------------------
 
 export function chooseVersion(conversation: Conversation, id: string): void {
   conversation.tree.choose(id);
@@ -485,7 +492,7 @@ export async function deleteConversations(ids: readonly string[]): Promise<void>
   }
 }
 
-// ---- a full context: three ways on ---------------------------------------------------------------
+// ---- a full context: three ways on ---------------------------------------------------------
 
 /** The model no longer reads the oldest `exchanges`; nothing is deleted. */
 export async function leaveOutOldest(conversation: Conversation, exchanges: number): Promise<void> {
@@ -499,13 +506,17 @@ export async function leaveOutOldest(conversation: Conversation, exchanges: numb
 /** Puts what fits of the conversation, readable, into a new chat that begins with its summary. */
 export async function goOnWithSummary(conversation: Conversation): Promise<void> {
   const attempt = conversation.attempt.peek();
-  const pending = attempt?.trouble ? (conversation.tree.nodes.get(attempt.question)?.content ?? '') : '';
+  const pending = attempt?.trouble
+    ? (conversation.tree.nodes.get(attempt.question)?.content ?? '')
+    : '';
   const path = conversation.path.peek().filter((node) => node.id !== attempt?.question);
   const fresh = new Conversation(newId());
   remember(fresh);
   fresh.state.value = 'loaded';
   navigate(`/c/${fresh.id}`);
-  let from = attempt?.trouble ? Math.min(path.length - 1, attempt.trouble.drop * 2) : path.length >> 2;
+  let from = attempt?.trouble
+    ? Math.min(path.length - 1, attempt.trouble.drop * 2)
+    : path.length >> 2;
   for (let tries = 0; tries < summaryTriesMax; tries++) {
     const question = userNode(null, summaryRequest(path.slice(Math.max(0, from)), from > 0));
     await ask(fresh, question, newId());
@@ -536,7 +547,7 @@ export const widerModel = computed(() => {
   return wider.sort((a, b) => a.context_tokens - b.context_tokens)[0] ?? null;
 });
 
-// ---- the stream ----------------------------------------------------------------------------------
+// ---- the stream ----------------------------------------------------------------------------
 
 let bannerTimer = 0;
 function onLink(state: LinkState): void {
@@ -599,7 +610,8 @@ function onPage(body: unknown): void {
   const { generation, conversation: id } = started;
   const answer = (body as { started: { answer: string } }).started.answer;
   const now = session.peek();
-  if (now !== null) session.value = { ...now, running: [...now.running, { generation, conversation: id, answer }] };
+  if (now !== null)
+    session.value = { ...now, running: [...now.running, { generation, conversation: id, answer }] };
   void load(conversation);
 }
 

@@ -1,4 +1,4 @@
-/** One conversation as the page holds it: its tree, what is being written, what could not be sent. */
+/** One conversation as the page holds it: its tree, what is written now, what was not sent. */
 import { computed, signal, type ReadonlySignal } from '@preact/signals';
 import type { WireConversation, WireNode } from '../services/wire';
 import type { Live } from './live';

@@ -1,4 +1,4 @@
-/** How much of the model's context the visible branch fills: measured by the server, not guessed. */
+/** How much of the context the visible branch fills: measured by the server, not guessed. */
 import { effect, signal } from '@preact/signals';
 import { api, ApiError } from '../services/api';
 import { current, offline } from './chat';

@@ -67,10 +67,12 @@ after
   setext: 'Title\n=====\n\nSub\n---\n\ntext\n---\n',
   html: '<script>alert(1)</script>\n\n<img src=x onerror=alert(1)> and <b>bold</b> <!-- c -->\n',
   links:
-    '[x](javascript:alert(1)) [y](  data:text/html,a ) [z](/local) <javascript:x> ![i](vbscript:a)\n' +
+    '[x](javascript:alert(1)) [y](  data:text/html,a ) [z](/local) <javascript:x> ' +
+    '![i](vbscript:a)\n' +
     '[w](java&#10;script:alert(1)) [ok](mailto:a@example.org)\n',
   references: 'A [late][one] and [two].\n\nmore\n\n[one]: https://example.org/1\n[two]: /x\n',
-  emphasis: '**bold *both* more** __under__ snake_case_name *a\nb* ***all*** **open\n\nnext * star\n',
+  emphasis:
+    '**bold *both* more** __under__ snake_case_name *a\nb* ***all*** **open\n\nnext * star\n',
   rtl: 'مرحبا بالعالم هذا نص عربي طويل مع `code` و $x$ داخل الفقرة.\n\nEnglish again.\n',
   emoji: '👩‍👩‍👧‍👦 **fam👨‍👩‍👧ily** 🇫🇷 e\u0301 \u202e evil\n',
   nested: `${'> '.repeat(50)}deep\n\n${'- '.repeat(45)}x\n`,

@@ -6,7 +6,7 @@ import type { Direction } from './tree';
 
 const lettersCounted = 40;
 const rightToLeft =
-  /[\u0590-\u05ff\u0600-\u06ff\u0700-\u085f\u0860-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+  /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 const letter = /\p{L}/u;
 
 export class DirectionCount {

@@ -62,7 +62,8 @@ export class GrowingText {
   finish(text: string): Update {
     const whole = parse(text).blocks;
     let from = 0;
-    const same = (i: number): boolean => JSON.stringify(whole[i]) === JSON.stringify(this.blocks[i]);
+    const same = (i: number): boolean =>
+      JSON.stringify(whole[i]) === JSON.stringify(this.blocks[i]);
     while (from < whole.length && from < this.blocks.length && same(from)) from++;
     this.text = text;
     this.blocks = whole;
@@ -93,7 +94,11 @@ export class GrowingText {
     if (opening === null) return;
     const lead = tail.search(/[^\n]|$/);
     const bodyStart = this.tailStart + lead + opening[0].length;
-    const fence: OpenFence = { mark: opening[1]![0]!, length: opening[1]!.length, shown: bodyStart };
+    const fence: OpenFence = {
+      mark: opening[1]![0]!,
+      length: opening[1]!.length,
+      shown: bodyStart,
+    };
     const body = this.text.slice(bodyStart);
     if (body.split('\n').some((line) => this.closes(line, fence))) return;
     last.open = true;
@@ -116,7 +121,9 @@ export class GrowingText {
     // A last line that may become the closing fence waits; so does the line end before it.
     const last = lines[lines.length - 1]!;
     const waits = last === '' || /^ {0,3}[`~]+[ \t\r]*$/.test(last) || /^ {1,3}$/.test(last);
-    const end = waits ? this.text.length - last.length - (lines.length > 1 ? 1 : 0) : this.text.length;
+    const end = waits
+      ? this.text.length - last.length - (lines.length > 1 ? 1 : 0)
+      : this.text.length;
     const grown = this.text.slice(fence.shown, Math.max(end, fence.shown));
     fence.shown = Math.max(end, fence.shown);
     const code = this.blocks[this.blocks.length - 1];

@@ -31,8 +31,12 @@ declare module 'micromark-util-types' {
 
 const dollar = 36;
 const backslash = 92;
-const environments =
-  /^(?:align|alignat|aligned|array|bmatrix|cases|eqnarray|equation|flalign|gather|gathered|matrix|multline|pmatrix|split|vmatrix)\*?$/;
+const environments = new Set(
+  (
+    'align alignat aligned array bmatrix cases eqnarray equation flalign gather gathered matrix ' +
+    'multline pmatrix split vmatrix'
+  ).split(' '),
+);
 const environmentNameMax = 12;
 
 const isEol = (code: Code): boolean => code !== null && code < -2;
@@ -196,7 +200,7 @@ function tokenizeBlock(this: TokenizeContext, effects: Effects, ok: State, nok: 
   }
   function name(code: Code): State | undefined {
     if (code === 125) {
-      if (!environments.test(environment)) return nok(code);
+      if (!environments.has(environment.replace(/\*$/, ''))) return nok(code);
       effects.consume(code);
       return body;
     }
@@ -274,7 +278,10 @@ function tokenizeBlock(this: TokenizeContext, effects: Effects, ok: State, nok: 
 export function mathSyntax(): Extension {
   const text: Construct = { name: 'mathText', tokenize: tokenizeText };
   const flow: Construct = { name: 'mathFlow', tokenize: tokenizeBlock, concrete: true };
-  return { text: { [dollar]: text, [backslash]: text }, flow: { [dollar]: flow, [backslash]: flow } };
+  return {
+    text: { [dollar]: text, [backslash]: text },
+    flow: { [dollar]: flow, [backslash]: flow },
+  };
 }
 
 export interface MathNode {

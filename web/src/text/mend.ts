@@ -22,7 +22,8 @@ interface Fence {
 const prefix = /^[ \t>]*/;
 const fenceLine = /^(?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t])*(`{3,}|~{3,})(.*)$/;
 const undecided = /^(?:#{1,6}|[-*+]|\d{1,9}[.)]?|\||`{1,}|~{1,}|=+|-+|_+|\*+|\++|\${1,2}|\\[[(]?)$/;
-const leafStart = /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])(?:[ \t]+|$))*(?:#{1,6}[ \t]+)?(?:\[[ xX]\][ \t])?/;
+const leafStart =
+  /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])(?:[ \t]+|$))*(?:#{1,6}[ \t]+)?(?:\[[ xX]\][ \t])?/;
 const startsLeaf = /^[ \t>]*(?:[-*+][ \t]|\d{1,9}[.)][ \t]|#{1,6}[ \t])/;
 
 /** The fence that is open at the end of `text`, if any. */
@@ -150,7 +151,10 @@ function trimPartialMarks(text: string): string {
 function closeInline(text: string): { text: string; openMath: boolean } {
   const environment = /^[ \t>]*\\begin\{(\w+\*?)\}/.exec(text);
   if (environment !== null && !text.includes(`\\end{${environment[1]}}`)) {
-    return { text: `${text.replace(/\\\w*$/, '').trimEnd()}\n\\end{${environment[1]}}`, openMath: true };
+    return {
+      text: `${text.replace(/\\\w*$/, '').trimEnd()}\n\\end{${environment[1]}}`,
+      openMath: true,
+    };
   }
   const scan = new Scanner(text);
   scan.run();
@@ -193,13 +197,20 @@ export function mend(tail: string, hold: boolean): Mended {
   }
   let first = lines.length - 1;
   if (last.trim() === '') first--;
-  while (first > 0 && lines[first - 1]!.replace(prefix, '') !== '' && !startsLeaf.test(lines[first]!)) {
+  while (
+    first > 0 &&
+    lines[first - 1]!.replace(prefix, '') !== '' &&
+    !startsLeaf.test(lines[first]!)
+  ) {
     if (fenceLine.test(lines[first - 1]!)) break;
     first--;
   }
   const marker = leafStart.exec(lines[first]!)![0];
   const paragraph = lines.slice(first).join('\n').slice(marker.length);
   const closed = closeInline(paragraph);
-  const head = lines.slice(0, first).map((line) => `${line}\n`).join('');
+  const head = lines
+    .slice(0, first)
+    .map((line) => `${line}\n`)
+    .join('');
   return { text: head + marker + closed.text, held, openMath: closed.openMath };
 }

@@ -18,7 +18,11 @@ async function answer(request: Request): Promise<void> {
   const { doc } = request;
   switch (request.kind) {
     case 'grow':
-      return reply({ kind: 'update', doc, update: growingText(doc).grow(request.text, request.hold) });
+      return reply({
+        kind: 'update',
+        doc,
+        update: growingText(doc).grow(request.text, request.hold),
+      });
     case 'finish':
       reply({ kind: 'update', doc, update: growingText(doc).finish(request.text) });
       growing.delete(doc);
