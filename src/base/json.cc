@@ -206,6 +206,11 @@ Result<Json> parse_json(std::string_view text, std::string_view what, const Json
     return fail(ErrorKind::limit_exceeded, fmt::format("{} has {} bytes, at most {} are read", what,
                                                        text.size(), limits.bytes_max));
   }
+  // The library takes a NUL for the end of the text and would ignore what follows it; RFC 8259 has
+  // no place for a raw NUL anywhere.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    return fail(ErrorKind::invalid_input, fmt::format("{}: not valid JSON at byte {}", what, nul));
+  }
   TreeBuilder builder(limits);
   bool ok = false;
   try {

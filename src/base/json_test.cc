@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string_view>
+
 namespace base {
 namespace {
 
@@ -31,6 +33,13 @@ TEST(Json, RefusesWhatIsNotJson) {
     EXPECT_EQ(json.error().kind, ErrorKind::invalid_input) << text;
     EXPECT_NE(json.error().what.find("body"), std::string::npos);
   }
+}
+
+TEST(Json, ANulIsNotTheEnd) {
+  using namespace std::string_view_literals;
+  EXPECT_FALSE(parse_json("{}\0"sv, "x"));
+  EXPECT_FALSE(parse_json("{}\0garbage"sv, "x"));
+  EXPECT_FALSE(parse_json("\0"sv, "x"));
 }
 
 TEST(Json, DepthIsBounded) {

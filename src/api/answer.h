@@ -1,0 +1,88 @@
+// Answer: one public request (chat or completion) from the queue to its last byte. It owns the
+// sequences that the request asked for, streams or collects them, keeps the connection alive while
+// they wait, and cancels the compute when the client goes away.
+//
+//   waiting ──first event──> admitted ──> streaming ──all ended──> closed
+//      │                        └─(no stream)─ collecting ─────────────┘
+//      └──refused──> an error with its status        a failure later: an error frame
+//
+// Threads: loop thread only. Lives as long as an engine callback or a timer holds it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "api/context.h"
+#include "api/requests.h"
+#include "api/wire.h"
+
+namespace api {
+
+// How the events of one request look on the wire: chat (chat_form.cc) or text completion.
+class AnswerForm {
+ public:
+  virtual ~AnswerForm() = default;
+  // Frames for a stream, ready to be written; empty: nothing to say.
+  virtual std::string opening(int index) = 0;
+  virtual std::string prompt(int index, const engine::PromptToken& token) = 0;
+  virtual std::string delta(int index, const engine::Delta& delta) = 0;
+  virtual std::string ending(int index, const engine::End& end) = 0;
+  virtual std::string usage(const UsageTotals& usage) = 0;
+  virtual base::Json whole(const std::vector<SequenceResult>& sequences,
+                           const UsageTotals& usage) = 0;
+};
+
+std::unique_ptr<AnswerForm> make_chat_form(AnswerIdentity identity, const CommonFields& common);
+std::unique_ptr<AnswerForm> make_completion_form(AnswerIdentity identity,
+                                                 const CompletionRequest& request);
+
+class Answer : public std::enable_shared_from_this<Answer> {
+ public:
+  static constexpr int64_t keep_alive_ms = 5'000;
+  static constexpr int64_t plain_patience_ms = 10'000;  // before a plain answer sends its headers
+  static constexpr int64_t start_deadline_ms = 600'000;
+
+  // `requests`: one for each sequence, `per_prompt` neighbours share a prompt.
+  Answer(Context& context, std::shared_ptr<net::Exchange> exchange, std::unique_ptr<AnswerForm> form,
+         const CommonFields& common, std::string model);
+  void start(std::vector<engine::Request> requests, int per_prompt);
+
+ private:
+  struct Sequence {
+    SequenceResult result;
+    uint64_t engine_id = 0;
+    int tokens_max = -1;
+    int64_t first_token_ms = -1, last_token_ms = -1;
+    bool opened = false;
+  };
+
+  void on_event(int index, const engine::Event& event);
+  void on_queued(const engine::Queued& queued);
+  void on_delta(int index, const engine::Delta& delta);
+  void on_end(int index, const engine::End& end);
+  void admit();
+  void open(int index);
+  void send(const std::string& bytes);
+  void finish();
+  void fail(const ApiError& error);
+  void cancel_all();
+  void record(const Sequence& sequence, const engine::End& end);
+  void arm_keep_alive();
+  void keep_alive();
+  void arm_start_deadline();
+  UsageTotals totals() const;
+
+  Context& context_;
+  std::shared_ptr<net::Exchange> exchange_;
+  std::unique_ptr<AnswerForm> form_;
+  std::string model_;
+  bool stream_, include_usage_;
+  int per_prompt_ = 1;
+  std::vector<Sequence> sequences_;
+  int ended_ = 0;
+  bool headers_sent_ = false, closed_ = false, started_ = false;
+  int64_t arrived_ms_, last_write_ms_;
+  engine::Queued queued_;
+};
+
+}  // namespace api

@@ -1,0 +1,147 @@
+#include "api/http.h"
+
+#include <algorithm>
+
+namespace api {
+namespace {
+
+std::string_view type_of(int status) {
+  switch (status) {
+    case 401:
+      return "authentication_error";
+    case 402:
+      return "insufficient_quota";
+    case 403:
+      return "permission_error";
+    case 429:
+      return "rate_limit_error";
+    case 500:
+    case 503:
+      return "server_error";
+    default:
+      return "invalid_request_error";
+  }
+}
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+}  // namespace
+
+tl::unexpected<ApiError> refuse(int status, std::string code, std::string message,
+                                std::string param) {
+  ApiError error;
+  error.status = status;
+  error.message = std::move(message);
+  error.code = std::move(code);
+  error.param = std::move(param);
+  return tl::unexpected<ApiError>(std::move(error));
+}
+
+ApiError from_module(const base::Error& error) {
+  ApiError out;
+  out.message = error.message();
+  switch (error.kind) {
+    case base::ErrorKind::invalid_input:
+    case base::ErrorKind::wrong_usage:
+      out.status = 400;
+      out.code = "invalid_request";
+      break;
+    case base::ErrorKind::unsupported:
+      out.status = 400;
+      out.code = "unsupported";
+      break;
+    case base::ErrorKind::not_found:
+      out.status = 404;
+      out.code = "not_found";
+      break;
+    case base::ErrorKind::limit_exceeded:
+      // The engine refuses what does not fit into the context; OpenAI's clients know this code.
+      out.status = 400;
+      out.code = "context_length_exceeded";
+      break;
+    case base::ErrorKind::out_of_memory:
+    case base::ErrorKind::unavailable:
+    case base::ErrorKind::interrupted:
+      out.status = 503;
+      out.code = "engine_unavailable";
+      out.retry_after_ms = 2'000;
+      break;
+    default:
+      out.status = 500;
+      out.code = "internal_error";
+      break;
+  }
+  return out;
+}
+
+base::Json error_json(const ApiError& error) {
+  base::Json inner = base::Json::object(
+      {{"message", error.message},
+       {"type", type_of(error.status)},
+       {"param", error.param.empty() ? base::Json() : base::Json(error.param)},
+       {"code", error.code.empty() ? base::Json() : base::Json(error.code)}});
+  base::Json out = base::Json::object({{"error", std::move(inner)}});
+  if (!error.reason.empty()) out.set("reason", error.reason);
+  for (const auto& [key, value] : error.extra) out.set(key, value);
+  return out;
+}
+
+void add_retry_headers(const ApiError& error, net::Headers& headers) {
+  if (error.retry_after_ms < 0) return;
+  headers.emplace_back("retry-after", std::to_string((error.retry_after_ms + 999) / 1000));
+  headers.emplace_back("retry-after-ms", std::to_string(error.retry_after_ms));
+  headers.emplace_back("x-should-retry", "true");
+}
+
+net::Response error_response(const ApiError& error) {
+  net::Response response = json_response(error_json(error), error.status);
+  if (error.status == 401) response.headers.emplace_back("www-authenticate", "Bearer");
+  add_retry_headers(error, response.headers);
+  return response;
+}
+
+net::Response json_response(const base::Json& body, int status) {
+  net::Response response;
+  response.status = status;
+  response.headers = {{"content-type", "application/json; charset=utf-8"},
+                      {"cache-control", "no-store"}};
+  response.body = body.dump();
+  return response;
+}
+
+std::string_view cookie_value(std::string_view header, std::string_view name) {
+  while (!header.empty()) {
+    const size_t end = std::min(header.find(';'), header.size());
+    const std::string_view pair = trimmed(header.substr(0, end));
+    if (pair.size() > name.size() && pair.starts_with(name) && pair[name.size()] == '=') {
+      return pair.substr(name.size() + 1);
+    }
+    header.remove_prefix(std::min(end + 1, header.size()));
+  }
+  return {};
+}
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(),
+                    [](char x, char y) { return lower(x) == lower(y); });
+}
+
+bool list_has(std::string_view header, std::string_view token) {
+  while (!header.empty()) {
+    const size_t end = std::min(header.find(','), header.size());
+    std::string_view element = header.substr(0, end);
+    element = trimmed(element.substr(0, std::min(element.find(';'), element.size())));
+    if (equal_ignoring_case(element, token)) return true;
+    header.remove_prefix(std::min(end + 1, header.size()));
+  }
+  return false;
+}
+
+}  // namespace api

@@ -1,0 +1,279 @@
+// The public API's endpoints: chat, completions, models, tokens, health, metrics, openapi.json.
+// `/x` and `/v1/x` are the same; `/beta/x` also takes what DeepSeek keeps under its beta base.
+#include <algorithm>
+
+#include "api/answer.h"
+#include "api/context.h"
+#include "api/openapi.h"
+#include "api/requests.h"
+
+namespace api {
+namespace {
+
+constexpr int api_sequences_max = 256;
+constexpr uint64_t api_account = 2;  // the page's is 1: neither sees the other's cache timing
+
+struct Alias {
+  std::string_view name;
+  std::optional<engine::Thinking> thinking;
+};
+// DeepSeek's ids of both eras, all of them names of the default model here.
+constexpr Alias aliases[] = {{"deepseek-chat", engine::Thinking::off},
+                             {"deepseek-reasoner", engine::Thinking::on},
+                             {"deepseek-flash", std::nullopt},
+                             {"deepseek-v4-pro", std::nullopt}};
+
+AnswerIdentity make_identity(Context& context, std::string_view prefix,
+                             const engine::ModelStatus& model) {
+  AnswerIdentity out;
+  out.id = std::string(prefix) + base::random_hex(*context.options.random, 12);
+  out.created_unix_s = context.options.clock->wall_unix_ms() / 1000;
+  out.model = model.id;
+  out.fingerprint = "fp_nautile_" + context.options.version;
+  return out;
+}
+
+bool too_busy(Context& context, const Call& call, size_t sequences) {
+  if (context.api_sequences + static_cast<int>(sequences) <= api_sequences_max) return false;
+  ApiError error;
+  error.status = 429;
+  error.code = "rate_limit_exceeded";
+  error.message = fmt::format("{} answers are being made for this key already, at most {} at once",
+                              context.api_sequences, api_sequences_max);
+  error.retry_after_ms = 1'000;
+  call.refuse(error);
+  return true;
+}
+
+engine::Request engine_request(const CommonFields& common, const ChosenModel& model, int version) {
+  engine::Request out;
+  out.model = model.status.id;
+  out.sampling = sampling_of(common.sampling, model.status.defaults);
+  // Versions of one prompt differ, and each can be had again by its own seed.
+  if (out.sampling.seed) *out.sampling.seed += static_cast<uint64_t>(version);
+  out.stop_strings = common.stop_strings;
+  out.stop_ids = common.stop_ids;
+  out.ignore_end_tokens = common.ignore_end_tokens;
+  out.logprobs_top = common.logprobs_top;
+  out.account = common.user_id.empty() ? api_account : account::account_of(common.user_id);
+  return out;
+}
+
+void chat(Context& context, Call& call) {
+  auto request = parse_chat_request(call.body, call.beta);
+  if (!request) return call.refuse(request.error());
+  const auto model = context.choose_model(request->common.model);
+  if (!model) return call.refuse(model.error());
+  const CommonFields& common = request->common;
+  if (too_busy(context, call, static_cast<size_t>(common.choices))) return;
+  if (request->prompt.thinking == engine::Thinking::by_default && model->thinking) {
+    request->prompt.thinking = *model->thinking;
+  }
+  std::vector<engine::Request> requests;
+  for (int i = 0; i < common.choices; ++i) {
+    engine::Request one = engine_request(common, *model, i);
+    one.prompt = request->prompt;
+    one.tokens_max = common.tokens_max.value_or(-1);
+    one.thinking_tokens_max = request->thinking_tokens_max;
+    requests.push_back(std::move(one));
+  }
+  auto form = make_chat_form(make_identity(context, "chatcmpl-", model->status), common);
+  std::make_shared<Answer>(context, call.exchange, std::move(form), common, model->status.id)
+      ->start(std::move(requests), common.choices);
+}
+
+void completions(Context& context, Call& call) {
+  auto request = parse_completion_request(call.body);
+  if (!request) return call.refuse(request.error());
+  const auto model = context.choose_model(request->common.model);
+  if (!model) return call.refuse(model.error());
+  const CommonFields& common = request->common;
+  if (too_busy(context, call, request->prompts.size() * static_cast<size_t>(common.choices))) {
+    return;
+  }
+  constexpr int tokens_max_by_default = 16;  // OpenAI's
+  std::vector<engine::Request> requests;
+  for (const engine::Prompt& prompt : request->prompts) {
+    for (int i = 0; i < common.choices; ++i) {
+      engine::Request one = engine_request(common, *model, i);
+      one.prompt = prompt;
+      one.tokens_max = common.tokens_max.value_or(tokens_max_by_default);
+      one.prompt_logprobs =
+          request->echo &&
+          (common.logprobs_top >= 0 || std::holds_alternative<engine::IdsPrompt>(prompt));
+      requests.push_back(std::move(one));
+    }
+  }
+  auto form = make_completion_form(make_identity(context, "cmpl-", model->status), *request);
+  std::make_shared<Answer>(context, call.exchange, std::move(form), common, model->status.id)
+      ->start(std::move(requests), common.choices);
+}
+
+base::Json model_json(const engine::ModelStatus& model) {
+  return base::Json::object({{"id", model.id},
+                             {"object", "model"},
+                             {"created", model.created_unix},
+                             {"owned_by", "nautile"},
+                             {"root", model.id},
+                             {"max_model_len", model.context_tokens}});
+}
+
+void list_models(Context& context, Call& call) {
+  base::Json data = base::Json::array();
+  for (const engine::ModelStatus& model : context.engine.models()) data.push(model_json(model));
+  call.answer(base::Json::object({{"object", "list"}, {"data", std::move(data)}}));
+}
+
+void show_model(Context& context, Call& call) {
+  const auto model = context.choose_model(call.parameters[0]);
+  if (!model) return call.refuse(model.error());
+  call.answer(model_json(model->status));
+}
+
+template <class T>
+bool refused(const Call& call, const base::Result<T>& result) {
+  if (result) return false;
+  call.refuse(from_module(result.error()));
+  return true;
+}
+
+void count_chat_tokens(Context& context, Call& call, const TokenizeRequest& request,
+                       const std::string& model) {
+  using Size = base::Result<engine::PromptSize>;
+  context.engine.call<Size>(
+      [model, prompt = *request.chat](engine::EngineClient& engine) {
+        return engine.prompt_size(model, prompt);
+      },
+      [call](Size size) {
+        if (refused(call, size)) return;
+        call.answer(base::Json::object(
+            {{"count", size->tokens}, {"max_model_len", size->context_tokens}}));
+      });
+}
+
+void tokenize(Context& context, Call& call) {
+  const auto request = parse_tokenize_request(call.body);
+  if (!request) return call.refuse(request.error());
+  const auto model = context.choose_model(request->model);
+  if (!model) return call.refuse(model.error());
+  const std::string id = model->status.id;
+  if (request->chat) return count_chat_tokens(context, call, *request, id);
+  struct Tokens {
+    std::vector<int32_t> ids;
+    std::vector<std::string> pieces;
+  };
+  using Out = base::Result<Tokens>;
+  context.engine.call<Out>(
+      [id, request = *request](engine::EngineClient& engine) -> Out {
+        Tokens out;
+        ASSIGN(out.ids,
+               engine.tokenize(id, request.text, request.parse_special, request.add_bos));
+        for (size_t i = 0; request.with_pieces && i < out.ids.size(); ++i) {
+          ASSIGN(std::string piece, engine.detokenize(id, {out.ids[i]}));
+          out.pieces.push_back(std::move(piece));
+        }
+        return out;
+      },
+      [call, most = model->status.context_tokens](Out out) {
+        if (refused(call, out)) return;
+        base::Json ids = base::Json::array();
+        for (int32_t token : out->ids) ids.push(static_cast<int>(token));
+        base::Json body = base::Json::object({{"count", static_cast<int>(out->ids.size())},
+                                              {"max_model_len", most},
+                                              {"tokens", std::move(ids)}});
+        if (!out->pieces.empty()) {
+          base::Json pieces = base::Json::array();
+          for (std::string& piece : out->pieces) pieces.push(std::move(piece));
+          body.set("token_strs", std::move(pieces));
+        }
+        call.answer(body);
+      });
+}
+
+void detokenize(Context& context, Call& call) {
+  const auto request = parse_detokenize_request(call.body);
+  if (!request) return call.refuse(request.error());
+  const auto model = context.choose_model(request->model);
+  if (!model) return call.refuse(model.error());
+  using Out = base::Result<std::string>;
+  context.engine.call<Out>(
+      [id = model->status.id, ids = request->ids](engine::EngineClient& engine) {
+        return engine.detokenize(id, ids);
+      },
+      [call](Out text) {
+        if (refused(call, text)) return;
+        call.answer(base::Json::object({{"prompt", std::move(*text)}}));
+      });
+}
+
+void health(Context& context, Call& call) {
+  if (context.engine.stats().ready) {
+    return call.answer(base::Json::object({{"status", "ok"}}));
+  }
+  ApiError error;
+  error.status = 503;
+  error.code = "engine_unavailable";
+  error.message = "the engine is starting";
+  error.retry_after_ms = 2'000;
+  call.refuse(error);
+}
+
+void metrics(Context& context, Call& call) {
+  net::Response response;
+  response.headers = {{"content-type", "text/plain; version=0.0.4; charset=utf-8"},
+                      {"cache-control", "no-store"}};
+  response.body = context.metrics.text(
+      context.engine.stats(), context.engine.models(),
+      context.server != nullptr ? context.server->stats() : net::ServerStats{});
+  call.exchange->respond(std::move(response));
+}
+
+void openapi(Call& call) {
+  net::Response response;
+  response.headers = {{"content-type", "application/json; charset=utf-8"},
+                      {"cache-control", "no-cache"}};
+  response.body = openapi_json();
+  call.exchange->respond(std::move(response));
+}
+
+}  // namespace
+
+Parsed<ChosenModel> Context::choose_model(const std::string& name) {
+  std::vector<engine::ModelStatus> models = engine.models();
+  for (engine::ModelStatus& model : models) {
+    if (model.id == name) return ChosenModel{std::move(model), std::nullopt};
+  }
+  if (!models.empty()) {
+    if (name.empty()) return ChosenModel{std::move(models.front()), std::nullopt};
+    for (const Alias& alias : aliases) {
+      if (alias.name == name) return ChosenModel{std::move(models.front()), alias.thinking};
+    }
+  }
+  return api::refuse(404, "model_not_found",
+                     models.empty() ? "no model is loaded on this server"
+                                    : "this server has no model of that name: see /v1/models",
+                     "model");
+}
+
+void add_public_routes(Context& context, std::vector<Route>& routes) {
+  const auto bind = [&context](void (*endpoint)(Context&, Call&)) {
+    return [&context, endpoint](Call& call) { endpoint(context, call); };
+  };
+  for (const char* prefix : {"", "/v1", "/beta"}) {
+    const std::string at = prefix;
+    routes.push_back({"POST", at + "/chat/completions", Access::key, true, bind(chat)});
+    routes.push_back({"POST", at + "/completions", Access::key, true, bind(completions)});
+    routes.push_back({"GET", at + "/models", Access::key, false, bind(list_models)});
+    routes.push_back({"GET", at + "/models/{id*}", Access::key, false, bind(show_model)});
+  }
+  for (const char* prefix : {"", "/v1"}) {
+    const std::string at = prefix;
+    routes.push_back({"POST", at + "/tokenize", Access::key, true, bind(tokenize)});
+    routes.push_back({"POST", at + "/detokenize", Access::key, true, bind(detokenize)});
+  }
+  routes.push_back({"GET", "/health", Access::open, false, bind(health)});
+  routes.push_back({"GET", "/metrics", Access::key, false, bind(metrics)});
+  routes.push_back({"GET", "/openapi.json", Access::open, false, openapi});
+}
+
+}  // namespace api

@@ -1,0 +1,86 @@
+// The site's own endpoints, as docs/site-wire.md states them: session, conversations, generations,
+// the event stream. Loop thread only.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/context.h"
+#include "api/event_streams.h"
+#include "api/generations.h"
+#include "chat/conversations.h"
+
+namespace api {
+
+// POST /site/generations, checked.
+struct GenerationRequest {
+  std::string key, conversation, answer, model, system;
+  std::vector<chat::Node> path;  // root to question
+  engine::Thinking thinking = engine::Thinking::by_default;
+  int thinking_tokens_max = -1;
+  int tokens_max = -1;
+  std::optional<double> temperature, top_p;
+};
+struct MeasureRequest {
+  std::string model, system;
+  std::vector<chat::Node> path;
+};
+Parsed<GenerationRequest> parse_generation_request(const base::Json& body, size_t message_bytes_max);
+Parsed<MeasureRequest> parse_measure_request(const base::Json& body, size_t message_bytes_max);
+// What the model reads: the system text and the path, without the oldest `dropped` exchanges.
+std::vector<engine::Message> messages_of(const std::string& system,
+                                         const std::vector<chat::Node>& path, int dropped);
+int exchanges_of(const std::vector<chat::Node>& path);
+
+class Site {
+ public:
+  explicit Site(Context& context);
+  void add_routes(std::vector<Route>& routes);
+  void attach() {}
+
+ private:
+  // site.cc: session
+  void session(Call& call);
+  void setup(Call& call);
+  void sign_in(Call& call);
+  void sign_out(Call& call);
+  void accept_code(Call& call, const std::string& code);
+  void renew_code();
+  base::Json ready_json() const;
+  base::Json models_json() const;
+
+  // site_conversations.cc
+  void list_conversations(Call& call);
+  void show_conversation(Call& call);
+  void rename_conversation(Call& call);
+  void delete_conversation(Call& call);
+  void delete_node(Call& call);
+  void search_conversations(Call& call);
+  base::Json titles_json(const std::vector<const chat::Conversation*>& conversations) const;
+
+  // site_generations.cc
+  void generate(Call& call);
+  void measured(const GenerationRequest& request, const engine::ModelStatus& model,
+                const struct Fit& fit);
+  Parsed<std::string> begin(const GenerationRequest& request, const engine::ModelStatus& model);
+  void settle(const std::string& key, const Parsed<std::string>& generation);
+  void stop(Call& call);
+  void answer_now(Call& call);
+  void follow_one(Call& call);
+  void follow_many(Call& call);
+  void measure(Call& call);
+
+  Context& context_;
+  chat::Conversations conversations_;
+  Generations generations_;
+  EventStreams streams_;
+  account::TryLimit code_tries_{5, 60'000};
+  std::string code_;  // empty: there is none that would be taken
+  std::optional<account::SecretCheck> code_check_;
+  // Generations whose prompt is still being measured: a retry with the same key joins them.
+  std::map<std::string, std::vector<Call>> measuring_;
+};
+
+}  // namespace api

@@ -1,0 +1,266 @@
+// Generations over the wire: measure the prompt, say what does not fit, start, follow, stop.
+#include <algorithm>
+
+#include "api/fields.h"
+#include "api/requests.h"
+#include "api/site.h"
+
+namespace api {
+
+// How a path fits into a model's context: measured beside the loop.
+struct Fit {
+  base::Result<engine::PromptSize> size;
+  int tokens_over = 0;
+  int drop_exchanges = 0;  // how many of the oldest must go, when tokens_over > 0
+};
+
+namespace {
+
+using base::Json;
+
+constexpr uint64_t site_account = 1;
+constexpr int answer_room_tokens_max = 256;
+
+// An answer needs room: a prompt that fills the context to the last token is too long as well.
+int room_of(int context_tokens) { return std::min(answer_room_tokens_max, context_tokens / 8); }
+
+engine::ChatPrompt prompt_of(const std::string& system, const std::vector<chat::Node>& path,
+                             engine::Thinking thinking, int dropped) {
+  engine::ChatPrompt prompt;
+  prompt.messages = messages_of(system, path, dropped);
+  prompt.thinking = thinking;
+  return prompt;
+}
+
+Fit measure_fit(engine::EngineClient& engine, const std::string& model,
+                const GenerationRequest& request) {
+  const auto size_without = [&](int dropped) {
+    return engine.prompt_size(model,
+                              prompt_of(request.system, request.path, request.thinking, dropped));
+  };
+  Fit fit{size_without(0)};
+  if (!fit.size) return fit;
+  const int room = room_of(fit.size->context_tokens);
+  const auto over = [&](const engine::PromptSize& size) {
+    return size.tokens + room - size.context_tokens;
+  };
+  fit.tokens_over = over(*fit.size);
+  if (fit.tokens_over <= 0) return fit;
+  // The fewest exchanges to leave out: sizes only shrink, so halving finds it.
+  int least = 1;
+  int most = exchanges_of(request.path) - 1;
+  while (least < most) {
+    const int middle = (least + most) / 2;
+    const auto size = size_without(middle);
+    if (size && over(*size) <= 0) {
+      most = middle;
+    } else {
+      least = middle + 1;
+    }
+  }
+  fit.drop_exchanges = std::max(0, most);
+  return fit;
+}
+
+ApiError with_reason(ApiError error, std::string_view reason) {
+  error.reason = reason;
+  return error;
+}
+
+ApiError context_error(const Fit& fit) {
+  ApiError error;
+  error.status = 413;
+  error.code = "context_length_exceeded";
+  error.reason = "context";
+  error.message = fmt::format("the conversation has {} tokens too many; nothing was cut",
+                              fit.tokens_over);
+  error.extra = {{"tokens_over", fit.tokens_over},
+                 {"context_tokens", fit.size->context_tokens},
+                 {"drop_exchanges", fit.drop_exchanges}};
+  return error;
+}
+
+ApiError engine_error() {
+  ApiError error;
+  error.status = 503;
+  error.code = "engine_unavailable";
+  error.reason = "engine";
+  error.message = "the engine is starting; reading and writing still work";
+  error.retry_after_ms = 2'000;
+  return error;
+}
+
+ApiError gone() {
+  ApiError error;
+  error.status = 404;
+  error.code = "not_found";
+  error.message = "there is no such generation, or it ended more than a minute ago";
+  return error;
+}
+
+void no_content(const Call& call) {
+  net::Response response;
+  response.status = 204;
+  response.headers.emplace_back("cache-control", "no-store");
+  call.exchange->respond(std::move(response));
+}
+
+Json accepted_json(const std::string& generation, const std::string& conversation) {
+  return Json::object({{"generation", generation}, {"conversation", conversation}});
+}
+
+}  // namespace
+
+void Site::generate(Call& call) {
+  auto request = parse_generation_request(call.body, conversations_.limits().message_bytes_max);
+  if (!request) return call.refuse(request.error());
+  if (const Generations::Made* made = generations_.find_key(request->key)) {
+    return call.answer(accepted_json(made->id, made->conversation), 202);
+  }
+  if (const auto at = measuring_.find(request->key); at != measuring_.end()) {
+    if (at->second.size() < 8) at->second.push_back(call);
+    return;
+  }
+  const auto model = context_.choose_model(request->model);
+  if (!model) return call.refuse(with_reason(model.error(), "model"));
+  if (!context_.engine.stats().ready) return call.refuse(engine_error());
+  const size_t busy = generations_.running().size() + measuring_.size();
+  if (busy >= static_cast<size_t>(Generations::running_max)) {
+    ApiError error;
+    error.status = 429;
+    error.code = "rate_limit_exceeded";
+    error.reason = "rate";
+    error.message = "too many answers are being written already: wait for one of them";
+    error.retry_after_ms = 5'000;
+    return call.refuse(error);
+  }
+  measuring_[request->key].push_back(call);
+  context_.engine.call<Fit>(
+      [id = model->status.id, request = *request](engine::EngineClient& engine) {
+        return measure_fit(engine, id, request);
+      },
+      [this, request = *request, status = model->status](Fit fit) {
+        measured(request, status, fit);
+      });
+}
+
+void Site::measured(const GenerationRequest& request, const engine::ModelStatus& model,
+                    const Fit& fit) {
+  if (!fit.size) {
+    ApiError error = from_module(fit.size.error());
+    if (error.status == 503) error = engine_error();
+    return settle(request.key, refuse(std::move(error)));
+  }
+  if (fit.tokens_over > 0) return settle(request.key, refuse(context_error(fit)));
+  settle(request.key, begin(request, model));
+}
+
+Parsed<std::string> Site::begin(const GenerationRequest& request,
+                                const engine::ModelStatus& model) {
+  chat::Conversation& into = conversations_.open(request.conversation);
+  const bool was_known = !into.nodes.empty();
+  const auto add = [&](chat::Node node) -> std::optional<ApiError> {
+    if (auto added = conversations_.add(into, std::move(node)); !added) {
+      ApiError error = from_module(added.error());
+      if (error.status == 400 && error.code == "context_length_exceeded") {
+        error.code = "conversation_full";
+      }
+      if (!was_known) conversations_.erase(request.conversation);
+      return error;
+    }
+    return std::nullopt;
+  };
+  for (const chat::Node& node : request.path) {
+    if (auto error = add(node)) return refuse(std::move(*error));
+  }
+  if (chat::Conversations::find_node(into, request.answer) != nullptr) {
+    return refuse(409, "conflict", "there is an answer of that id already", "answer");
+  }
+  chat::Node answer;
+  answer.id = request.answer;
+  answer.parent = request.path.back().id;
+  answer.model = model.id;
+  if (auto error = add(std::move(answer))) return refuse(std::move(*error));
+  into.model = model.id;
+
+  engine::Request out;
+  out.model = model.id;
+  out.prompt = prompt_of(request.system, request.path, request.thinking, 0);
+  SamplingFields sampling;
+  sampling.temperature = request.temperature;
+  sampling.top_p = request.top_p;
+  out.sampling = sampling_of(sampling, model.defaults);
+  out.tokens_max = request.tokens_max;
+  out.thinking_tokens_max = request.thinking_tokens_max;
+  out.account = site_account;
+  std::string id =
+      generations_.start(request.key, request.conversation, request.answer, std::move(out));
+  streams_.state("conversations");
+  return id;
+}
+
+// Answers all calls that wait for this key: the first one and its retries.
+void Site::settle(const std::string& key, const Parsed<std::string>& generation) {
+  const auto node = measuring_.extract(key);
+  if (node.empty()) return;
+  for (const Call& call : node.mapped()) {
+    if (!generation) {
+      call.refuse(generation.error());
+    } else {
+      const auto made = generations_.find(*generation);
+      call.answer(accepted_json(*generation, made->conversation), 202);
+    }
+  }
+}
+
+void Site::stop(Call& call) {
+  if (generations_.find(call.parameters[0]) == nullptr) return call.refuse(gone());
+  generations_.stop(call.parameters[0]);
+  no_content(call);
+}
+
+void Site::answer_now(Call& call) {
+  if (generations_.find(call.parameters[0]) == nullptr) return call.refuse(gone());
+  generations_.answer_now(call.parameters[0]);
+  no_content(call);
+}
+
+void Site::follow_one(Call& call) {
+  std::string storage;
+  const std::string_view after = call.request().query_value("after", storage);
+  const auto follows = parse_follows(call.parameters[0] + ":" +
+                                     (after.empty() ? std::string("0") : std::string(after)));
+  if (!follows) return call.refuse(follows.error());
+  if (follows->size() != 1) return call.refuse(gone());
+  streams_.open(call, *follows, true);
+}
+
+void Site::follow_many(Call& call) {
+  std::string storage;
+  const auto follows = parse_follows(call.request().query_value("follow", storage));
+  if (!follows) return call.refuse(follows.error());
+  streams_.open(call, *follows, false);
+}
+
+void Site::measure(Call& call) {
+  const auto request = parse_measure_request(call.body, conversations_.limits().message_bytes_max);
+  if (!request) return call.refuse(request.error());
+  const auto model = context_.choose_model(request->model);
+  if (!model) return call.refuse(with_reason(model.error(), "model"));
+  using Size = base::Result<engine::PromptSize>;
+  context_.engine.call<Size>(
+      [id = model->status.id, request = *request](engine::EngineClient& engine) {
+        return engine.prompt_size(
+            id, prompt_of(request.system, request.path, engine::Thinking::by_default, 0));
+      },
+      [call](Size size) {
+        if (!size) {
+          const ApiError error = from_module(size.error());
+          return call.refuse(error.status == 503 ? engine_error() : error);
+        }
+        call.answer(
+            Json::object({{"tokens", size->tokens}, {"context_tokens", size->context_tokens}}));
+      });
+}
+
+}  // namespace api

@@ -1,0 +1,136 @@
+// Parsing of POST /site/generations and /site/measure.
+#include <algorithm>
+
+#include "api/fields.h"
+#include "api/requests.h"
+#include "api/site.h"
+
+namespace api {
+namespace {
+
+constexpr size_t path_nodes_max = 4'000;
+constexpr size_t system_bytes_max = 64 * 1024;
+
+bool is_id(std::string_view id) {
+  return id.size() >= 16 && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+  });
+}
+
+std::string read_id(Fields& fields, std::string_view key) {
+  fields.require(key);
+  const std::string* id = fields.text(key, 64);
+  if (id == nullptr) return "";
+  if (!is_id(*id)) {
+    fields.fault(422, "invalid_value", key,
+                 fields.path_of(key) + " must be 16 to 64 lower-case hexadecimal digits");
+  }
+  return *id;
+}
+
+chat::Node read_node(Fields& fields, const base::Json& json, size_t index,
+                     const std::string& parent, size_t bytes_max) {
+  Fields inner(json, fmt::format("path[{}]", index));
+  chat::Node node;
+  node.id = read_id(inner, "id");
+  const std::string* given = inner.text("parent", 64);
+  if ((given == nullptr ? "" : *given) != parent) {
+    inner.fault(422, "invalid_value", "parent",
+                inner.path_of("parent") + " must be the node before it, null for the first");
+  }
+  node.parent = parent;
+  inner.require("role");
+  node.from_person = inner.word("role", {"user", "assistant"}).value_or(0) == 0;
+  inner.require("content");
+  if (const std::string* content = inner.text("content", bytes_max)) node.content = *content;
+  if (const std::string* text = inner.text("reasoning", bytes_max)) node.reasoning = *text;
+  if (const std::string* model = inner.text("model", limits::model_bytes_max)) node.model = *model;
+  // The page sends a node as it got it; these are the server's own to say.
+  inner.ignore({"end", "usage", "created_unix_ms"});
+  if (auto error = inner.finish()) fields.fault(std::move(*error));
+  return node;
+}
+
+void read_path(Fields& fields, size_t bytes_max, std::vector<chat::Node>& out) {
+  fields.require("path");
+  const base::Json::Array* path = fields.array("path", path_nodes_max);
+  if (path == nullptr) return;
+  for (size_t i = 0; i < path->size() && fields.ok(); ++i) {
+    out.push_back(read_node(fields, (*path)[i], i, i == 0 ? "" : out.back().id, bytes_max));
+  }
+  if (fields.ok() && (out.empty() || !out.back().from_person)) {
+    fields.fault(422, "invalid_value", "path", "path must end with a question of the person");
+  }
+}
+
+}  // namespace
+
+Parsed<GenerationRequest> parse_generation_request(const base::Json& body,
+                                                   size_t message_bytes_max) {
+  Fields fields(body, "");
+  GenerationRequest out;
+  out.key = read_id(fields, "key");
+  out.conversation = read_id(fields, "conversation");
+  out.answer = read_id(fields, "answer");
+  read_path(fields, message_bytes_max, out.path);
+  fields.require("model");
+  if (const std::string* model = fields.text("model", limits::model_bytes_max)) out.model = *model;
+  switch (fields.word("thinking", {"default", "on", "off"}).value_or(0)) {
+    case 1:
+      out.thinking = engine::Thinking::on;
+      break;
+    case 2:
+      out.thinking = engine::Thinking::off;
+      break;
+    default:
+      break;
+  }
+  const auto count = [&](const char* key) {
+    return static_cast<int>(fields.integer(key, 1, limits::tokens_max_max).value_or(-1));
+  };
+  out.thinking_tokens_max = count("thinking_tokens_max");
+  out.tokens_max = count("tokens_max");
+  out.temperature = fields.number("temperature", 0, 2);
+  out.top_p = fields.number("top_p", 0, 1);
+  if (const std::string* text = fields.text("system", system_bytes_max)) out.system = *text;
+  if (auto error = fields.finish()) return refuse(std::move(*error));
+  return out;
+}
+
+Parsed<MeasureRequest> parse_measure_request(const base::Json& body, size_t message_bytes_max) {
+  Fields fields(body, "");
+  MeasureRequest out;
+  read_path(fields, message_bytes_max, out.path);
+  fields.require("model");
+  if (const std::string* model = fields.text("model", limits::model_bytes_max)) out.model = *model;
+  if (const std::string* text = fields.text("system", system_bytes_max)) out.system = *text;
+  if (auto error = fields.finish()) return refuse(std::move(*error));
+  return out;
+}
+
+// An exchange is a question and all that follows it up to the next one. The last question is
+// never left out.
+int exchanges_of(const std::vector<chat::Node>& path) {
+  return static_cast<int>(
+      std::count_if(path.begin(), path.end(), [](const chat::Node& node) { return node.from_person; }));
+}
+
+std::vector<engine::Message> messages_of(const std::string& system,
+                                         const std::vector<chat::Node>& path, int dropped) {
+  std::vector<engine::Message> out;
+  if (!system.empty()) out.push_back({.role = "system", .content = system, .name = "",
+                                      .reasoning_content = ""});
+  int questions = 0;
+  for (const chat::Node& node : path) {
+    questions += node.from_person ? 1 : 0;
+    if (questions <= dropped) continue;
+    engine::Message message;
+    message.role = node.from_person ? "user" : "assistant";
+    message.content = node.content;
+    message.reasoning_content = node.from_person ? "" : node.reasoning;
+    out.push_back(std::move(message));
+  }
+  return out;
+}
+
+}  // namespace api
