@@ -1,18 +1,17 @@
 // sessions.json, the file format:
-//   {"version":1, "owned":true, "spent_code":hex|null,
+//   {"version":1, "owned":true, "spent_code":hex|null, "secret":hex|null,
 //    "sessions":[{"hash":hex, "used_unix_ms":integer}, …]}
-// Rules: 1 at most 64 KiB; 2 version is 1; 3 hashes are 64 hexadecimal digits; 4 at most
-// sessions_max sessions. A file that breaks one is refused with its path: it is never overwritten
-// by guess, since that would hand the server to whoever asks first.
+// Rules: 1 at most 64 KiB; 2 version is 1; 3 hashes and the secret are 64 hexadecimal digits;
+// 4 at most sessions_max sessions. A file that breaks one is refused with its path: it is never
+// overwritten by guess, since that would hand the server to whoever asks first.
 #include "account/credentials.h"
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/json.h"
 
@@ -95,14 +94,14 @@ std::string code_purpose() { return "nautile code"; }
 
 }  // namespace
 
-base::Result<std::string> load_or_make_api_key(const std::string& state_dir,
-                                               base::Random& random) {
+base::Result<std::string> load_or_make_api_key(const std::string& state_dir, base::Random& random) {
   const std::string path = state_dir + "/api-key";
   ASSIGN(std::optional<std::string> text, read_file(path));
   if (text) {
     while (!text->empty() && (text->back() == '\n' || text->back() == ' ')) text->pop_back();
-    const bool ok = text->size() >= 20 && text->size() <= 200 && text->starts_with("sk-") &&
-                    std::all_of(text->begin(), text->end(), [](char c) { return c > ' ' && c < 127; });
+    const bool ok =
+        text->size() >= 20 && text->size() <= 200 && text->starts_with("sk-") &&
+        std::all_of(text->begin(), text->end(), [](char c) { return c > ' ' && c < 127; });
     if (!ok) {
       return base::fail(base::ErrorKind::invalid_input, path + " holds no API key",
                         "a key starts with sk- and has 20 to 200 visible characters",
@@ -178,6 +177,10 @@ base::Result<void> Sessions::load() {
     spent_code_ = crypto::hash_from_hex(spent->as_string());
     if (!spent_code_) return base::fail(malformed(path_, "spent_code is not a hash"));
   }
+  if (const base::Json* secret = root.find("secret"); secret != nullptr && secret->is_string()) {
+    secret_ = crypto::hash_from_hex(secret->as_string());
+    if (!secret_) return base::fail(malformed(path_, "secret is not 32 bytes"));
+  }
   for (const base::Json& entry : list->as_array()) {
     const base::Json* hash = entry.find("hash");
     const base::Json* used = entry.find("used_unix_ms");
@@ -201,6 +204,7 @@ base::Result<void> Sessions::save() const {
       {{"version", 1},
        {"owned", owned_},
        {"spent_code", spent_code_ ? base::Json(crypto::to_hex(*spent_code_)) : base::Json()},
+       {"secret", secret_ ? base::Json(crypto::to_hex(*secret_)) : base::Json()},
        {"sessions", std::move(list)}});
   return replace_file(path_, root.dump() + "\n");
 }
@@ -209,14 +213,17 @@ base::Result<std::string> Sessions::sign_in(std::string_view code) {
   const Sessions before = *this;
   std::string cookie = base::random_hex(*random_, cookie_bytes);
   if (sessions_.size() >= sessions_max) {
-    sessions_.erase(std::min_element(sessions_.begin(), sessions_.end(),
-                                     [](const Session& a, const Session& b) {
-                                       return a.used_unix_ms < b.used_unix_ms;
-                                     }));
+    sessions_.erase(std::min_element(
+        sessions_.begin(), sessions_.end(),
+        [](const Session& a, const Session& b) { return a.used_unix_ms < b.used_unix_ms; }));
   }
   sessions_.push_back(
       {crypto::hash(cookie_purpose(), cookie), clock_->wall_unix_ms(), next_number_++});
   owned_ = true;
+  if (!secret_) {
+    secret_.emplace();
+    random_->fill(*secret_);
+  }
   spent_code_ = crypto::hash(code_purpose(), normalised_code(code));
   if (auto saved = save(); !saved) {
     *this = before;
@@ -245,6 +252,12 @@ std::optional<uint64_t> Sessions::find(std::string_view cookie) {
     return session.number;
   }
   return std::nullopt;
+}
+
+std::string Sessions::draft_key() const {
+  if (!secret_) return "";
+  const std::string_view bytes(reinterpret_cast<const char*>(secret_->data()), secret_->size());
+  return crypto::to_hex(crypto::hash("nautile draft key", bytes));
 }
 
 base::Result<void> Sessions::sign_out(std::string_view cookie) {

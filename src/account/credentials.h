@@ -57,6 +57,9 @@ class Sessions {
   bool spent(std::string_view code) const;
   // The session's number (unique while the process lives), or nothing. Renews at most once a day.
   std::optional<uint64_t> find(std::string_view cookie);
+  // 64 hexadecimal digits, the same for this owner as long as the file lives: the key under which
+  // a browser keeps its unsent drafts. Empty while nobody owns the server.
+  std::string draft_key() const;
   base::Result<void> sign_out(std::string_view cookie);
 
  private:
@@ -75,6 +78,7 @@ class Sessions {
   base::Random* random_;
   bool owned_ = false;
   std::optional<crypto::Hash> spent_code_;
+  std::optional<crypto::Hash> secret_;  // random, not a hash: what the draft key is made from
   std::vector<Session> sessions_;
   uint64_t next_number_ = 1;
 };

@@ -1,12 +1,11 @@
 #include "account/credentials.h"
 
-#include <gtest/gtest.h>
-#include <sys/stat.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <gtest/gtest.h>
 #include <sstream>
+#include <sys/stat.h>
 
 namespace account {
 namespace {
@@ -81,6 +80,17 @@ TEST_F(Credentials, SessionsOutliveTheProcessAndTheFileHoldsNoCookie) {
   EXPECT_FALSE(open().find(cookie));
 }
 
+TEST_F(Credentials, TheDraftKeyIsTheOwnersAndStaysTheSame) {
+  Sessions sessions = open();
+  EXPECT_EQ(sessions.draft_key(), "");
+  ASSERT_TRUE(sessions.sign_in("A"));
+  const std::string key = sessions.draft_key();
+  EXPECT_EQ(key.size(), 64u);
+  ASSERT_TRUE(sessions.sign_in("B"));
+  EXPECT_EQ(open().draft_key(), key);
+  EXPECT_EQ(read("/sessions.json").find(key), std::string::npos);
+}
+
 TEST_F(Credentials, OneSessionMoreThanTheLimitEndsTheOneUnusedForLongest) {
   Sessions sessions = open();
   const std::string first = *sessions.sign_in("A");
@@ -105,11 +115,13 @@ TEST_F(Credentials, AnUnusedSessionExpires) {
 }
 
 TEST_F(Credentials, AMalformedSessionsFileIsNeverTakenForAnUnownedServer) {
-  const char* bad[] = {
-      "", "{}", "[]", R"({"version":2,"owned":true,"sessions":[]})",
-      R"({"version":1,"owned":"yes","sessions":[]})",
-      R"({"version":1,"owned":true,"sessions":[{"hash":"xyz","used_unix_ms":1}]})",
-      R"({"version":1,"owned":true,"spent_code":"1","sessions":[]})"};
+  const char* bad[] = {"",
+                       "{}",
+                       "[]",
+                       R"({"version":2,"owned":true,"sessions":[]})",
+                       R"({"version":1,"owned":"yes","sessions":[]})",
+                       R"({"version":1,"owned":true,"sessions":[{"hash":"xyz","used_unix_ms":1}]})",
+                       R"({"version":1,"owned":true,"spent_code":"1","sessions":[]})"};
   for (const char* text : bad) {
     std::ofstream(dir_ + "/sessions.json") << text;
     const auto sessions = Sessions::open(dir_, clock_, random_);

@@ -30,10 +30,9 @@ void Answer::start(std::vector<engine::Request> requests, int per_prompt) {
   for (size_t i = 0; i < requests.size(); ++i) {
     sequences_[i].tokens_max = requests[i].tokens_max;
     const int index = static_cast<int>(i);
-    sequences_[i].engine_id =
-        context_.engine.start(std::move(requests[i]), [self, index](const engine::Event& event) {
-          self->on_event(index, event);
-        });
+    sequences_[i].engine_id = context_.engine.start(
+        std::move(requests[i]),
+        [self, index](const engine::Event& event) { self->on_event(index, event); });
   }
   arm_keep_alive();
   arm_start_deadline();
@@ -92,8 +91,7 @@ void Answer::on_delta(int index, const engine::Delta& delta) {
   if (sequence.first_token_ms < 0) {
     sequence.first_token_ms = now;
   } else if (!delta.ids.empty()) {
-    context_.metrics.between_tokens(model_,
-                                    static_cast<double>(now - sequence.last_token_ms) / 1e3,
+    context_.metrics.between_tokens(model_, static_cast<double>(now - sequence.last_token_ms) / 1e3,
                                     static_cast<int>(delta.ids.size()));
   }
   sequence.last_token_ms = now;

@@ -43,8 +43,8 @@ class Answer : public std::enable_shared_from_this<Answer> {
   static constexpr int64_t start_deadline_ms = 600'000;
 
   // `requests`: one for each sequence, `per_prompt` neighbours share a prompt.
-  Answer(Context& context, std::shared_ptr<net::Exchange> exchange, std::unique_ptr<AnswerForm> form,
-         const CommonFields& common, std::string model);
+  Answer(Context& context, std::shared_ptr<net::Exchange> exchange,
+         std::unique_ptr<AnswerForm> form, const CommonFields& common, std::string model);
   void start(std::vector<engine::Request> requests, int per_prompt);
 
  private:

@@ -73,11 +73,11 @@ struct Context {
 };
 
 // Endpoints by file; each adds its routes.
-void add_public_routes(Context& context, std::vector<Route>& routes);   // openai.cc
-void add_page_routes(Context& context, std::vector<Route>& routes);     // pages.cc
+void add_public_routes(Context& context, std::vector<Route>& routes);  // openai.cc
+void add_page_routes(Context& context, std::vector<Route>& routes);    // pages.cc
 
 // For paths that no route takes: a file of the site, or 404.
-void answer_file_or_404(Context& context, Call& call);                  // pages.cc
+void answer_file_or_404(Context& context, Call& call);  // pages.cc
 // An error as the client reads it best: a small page for a browser's navigation, else JSON.
 net::Response error_for(const net::Request& request, const ApiError& error);  // pages.cc
 

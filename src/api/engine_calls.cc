@@ -64,9 +64,10 @@ uint64_t EngineCalls::start(engine::Request request, OnEvent on_event) {
       post([this, id, event = std::move(event)] { dispatch(id, event); });
     };
     if (running->cancelled) return end(engine::EndReason::cancelled, {});
-    auto started = engine_.start(std::move(*shared), [this](uint64_t of, const engine::Event& event) {
-      post([this, of, event] { dispatch(of, event); });
-    });
+    auto started =
+        engine_.start(std::move(*shared), [this](uint64_t of, const engine::Event& event) {
+          post([this, of, event] { dispatch(of, event); });
+        });
     if (!started) return end(engine::EndReason::failed, std::move(started).error());
     // A cancel() that came while start() was under way found nothing to cancel: do it now.
     running->started = true;

@@ -39,8 +39,7 @@ Parsed<std::vector<Follow>> parse_follows(std::string_view text) {
     }
     if (!ok || out.size() >= EventStreams::follows_max) {
       return refuse(400, "invalid_value",
-                    fmt::format("follow must be at most {} pairs ID:n",
-                                EventStreams::follows_max),
+                    fmt::format("follow must be at most {} pairs ID:n", EventStreams::follows_max),
                     "follow");
     }
     out.push_back(std::move(follow));
@@ -54,9 +53,9 @@ EventStreams::EventStreams(Context& context, Generations& generations)
     // A copy: pumping may close streams.
     const std::vector<Shared> streams(streams_.begin(), streams_.end());
     for (const Shared& stream : streams) {
-      const bool follows = std::any_of(
-          stream->follows.begin(), stream->follows.end(),
-          [&](const Follow& follow) { return follow.generation == generation.id; });
+      const bool follows =
+          std::any_of(stream->follows.begin(), stream->follows.end(),
+                      [&](const Follow& follow) { return follow.generation == generation.id; });
       if (follows) pump(stream);
     }
   });
@@ -113,8 +112,8 @@ void EventStreams::sweep() {
 bool EventStreams::pump_one(Stream& stream, Follow& follow, size_t& budget) {
   const auto generation = generations_.find(follow.generation);
   if (generation == nullptr) {
-    send(stream, Json::object({{"generation", follow.generation}, {"n", 0}, {"kind", "gone"}})
-                     .dump());
+    send(stream,
+         Json::object({{"generation", follow.generation}, {"n", 0}, {"kind", "gone"}}).dump());
     return true;
   }
   const auto count = static_cast<int64_t>(generation->frames.size());

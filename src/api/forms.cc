@@ -123,8 +123,7 @@ class CompletionForm final : public AnswerForm {
     text += sequence.reasoning + sequence.answer;
     for (const engine::Token& token : sequence.reasoning_logprobs) list.add(token, true, offset);
     for (const engine::Token& token : sequence.answer_logprobs) list.add(token, true, offset);
-    return completion_choice(static_cast<int>(index), text,
-                             with_logprobs_ ? list.take() : Json(),
+    return completion_choice(static_cast<int>(index), text, with_logprobs_ ? list.take() : Json(),
                              finish_reason(sequence.end.reason));
   }
 

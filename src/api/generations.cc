@@ -167,9 +167,8 @@ void Generations::flush(Generation& generation) {
   if (generation.reading) {
     const engine::Reading reading = *generation.reading;
     generation.reading.reset();
-    add_frame(generation, Json::object({{"kind", "read"},
-                                        {"done", reading.done},
-                                        {"total", reading.total}}));
+    add_frame(generation,
+              Json::object({{"kind", "read"}, {"done", reading.done}, {"total", reading.total}}));
   }
   if (generation.pending.empty()) return;
   const bool reasoning = generation.part == engine::Part::reasoning;
@@ -185,8 +184,8 @@ void Generations::flush(Generation& generation) {
 
 void Generations::add_frame(Generation& generation, Json frame) {
   if (generation.ended) return;
-  Json out = Json::object({{"generation", generation.id},
-                           {"n", static_cast<int64_t>(generation.frames.size()) + 1}});
+  Json out = Json::object(
+      {{"generation", generation.id}, {"n", static_cast<int64_t>(generation.frames.size()) + 1}});
   for (auto& [key, value] : frame.as_object()) out.set(key, std::move(value));
   generation.frames.push_back(out.dump());
   generation.last_frame_ms = context_.now_ms();

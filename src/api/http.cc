@@ -81,11 +81,11 @@ ApiError from_module(const base::Error& error) {
 }
 
 base::Json error_json(const ApiError& error) {
-  base::Json inner = base::Json::object(
-      {{"message", error.message},
-       {"type", type_of(error.status)},
-       {"param", error.param.empty() ? base::Json() : base::Json(error.param)},
-       {"code", error.code.empty() ? base::Json() : base::Json(error.code)}});
+  base::Json inner =
+      base::Json::object({{"message", error.message},
+                          {"type", type_of(error.status)},
+                          {"param", error.param.empty() ? base::Json() : base::Json(error.param)},
+                          {"code", error.code.empty() ? base::Json() : base::Json(error.code)}});
   base::Json out = base::Json::object({{"error", std::move(inner)}});
   if (!error.reason.empty()) out.set("reason", error.reason);
   for (const auto& [key, value] : error.extra) out.set(key, value);
@@ -128,9 +128,8 @@ std::string_view cookie_value(std::string_view header, std::string_view name) {
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(),
-                    [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                            [](char x, char y) { return lower(x) == lower(y); });
 }
 
 bool list_has(std::string_view header, std::string_view token) {

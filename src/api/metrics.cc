@@ -40,13 +40,13 @@ const std::vector<double>& latency_bounds() {
   return bounds;
 }
 const std::vector<double>& request_bounds() {
-  static const std::vector<double> bounds = {0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20,
+  static const std::vector<double> bounds = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                              30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
   return bounds;
 }
 const std::vector<double>& token_bounds() {
-  static const std::vector<double> bounds = {1,    2,    5,    10,    20,    50,    100,   200,
-                                             500,  1000, 2000, 5000,  10000, 20000, 50000, 100000};
+  static const std::vector<double> bounds = {1,   2,    5,    10,   20,    50,    100,   200,
+                                             500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
   return bounds;
 }
 
@@ -66,8 +66,8 @@ void Histogram::write(std::string& out, const std::string& name, const std::stri
     out += fmt::format("{}_bucket{{{},le=\"{}\"}} {}\n", name, labels, bounds_[i], below);
   }
   out += fmt::format("{}_bucket{{{},le=\"+Inf\"}} {}\n", name, labels, count_);
-  out += fmt::format("{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name, labels, sum_, name, labels,
-                     count_);
+  out +=
+      fmt::format("{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name, labels, sum_, name, labels, count_);
 }
 
 Metrics::PerModel::PerModel()
@@ -114,14 +114,13 @@ std::string Metrics::text(const engine::EngineStats& stats,
   std::string out;
   const std::string first =
       models.empty() ? "" : fmt::format("model_name=\"{}\"", escaped(models.front().id));
-  single(out, "vllm:num_requests_running", "gauge", "Requests in the running batch.",
-         stats.running, first);
+  single(out, "vllm:num_requests_running", "gauge", "Requests in the running batch.", stats.running,
+         first);
   single(out, "vllm:num_requests_waiting", "gauge", "Requests waiting to be processed.",
          stats.waiting, first);
   single(out, "vllm:kv_cache_usage_perc", "gauge", "KV cache usage, 1 is 100 percent.",
-         stats.kv_pages_total > 0
-             ? static_cast<double>(stats.kv_pages_used) / stats.kv_pages_total
-             : 0.0,
+         stats.kv_pages_total > 0 ? static_cast<double>(stats.kv_pages_used) / stats.kv_pages_total
+                                  : 0.0,
          first);
   const auto counter = [&](const char* name, const char* help, uint64_t value) {
     single(out, name, "counter", help, static_cast<double>(value), first);
@@ -129,16 +128,16 @@ std::string Metrics::text(const engine::EngineStats& stats,
   counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.",
           stats.prompt_tokens);
   counter("vllm:prefix_cache_hits_total", "Prompt tokens found there.", stats.cached_tokens);
-  counter("vllm:prompt_tokens_total", "Prefill tokens processed.",
-          stats.prompt_tokens);
+  counter("vllm:prompt_tokens_total", "Prefill tokens processed.", stats.prompt_tokens);
   counter("vllm:generation_tokens_total", "Generation tokens processed.", stats.generated_tokens);
   counter("vllm:num_preemptions_total", "Preemptions by the engine.", stats.preemptions);
   static constexpr const char* reasons[] = {"stop", "length", "abort", "error"};
   heading(out, "vllm:request_success_total", "counter", "Requests that ended, by reason.");
   for (const auto& [name, model] : models_) {
     for (size_t i = 0; i < model.ended.size(); ++i) {
-      out += fmt::format("vllm:request_success_total{{model_name=\"{}\",finished_reason=\"{}\"}} {}\n",
-                         escaped(name), reasons[i], model.ended[i]);
+      out +=
+          fmt::format("vllm:request_success_total{{model_name=\"{}\",finished_reason=\"{}\"}} {}\n",
+                      escaped(name), reasons[i], model.ended[i]);
     }
   }
   const auto histogram = [&](const char* name, const char* help, const Histogram PerModel::*which) {

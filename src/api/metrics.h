@@ -34,9 +34,9 @@ struct FinishedSequence {
   std::string model;
   engine::EndReason reason = engine::EndReason::stop;
   engine::Usage usage;
-  double first_token_s = -1;     // since the request arrived; < 0: there was none
+  double first_token_s = -1;  // since the request arrived; < 0: there was none
   double whole_s = 0;
-  int tokens_max = -1;           // < 0: until the context is full
+  int tokens_max = -1;  // < 0: until the context is full
   int choices = 1;
 };
 

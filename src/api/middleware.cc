@@ -202,8 +202,8 @@ std::optional<ApiError> Middleware::authenticate(const Route& route, Call& call)
 
 void Middleware::handle(std::shared_ptr<net::Exchange> exchange) {
   Call call;
-  call.exchange = std::make_shared<GuardedExchange>(
-      std::move(exchange), context_.metrics, base::random_hex(*context_.options.random, 16));
+  call.exchange = std::make_shared<GuardedExchange>(std::move(exchange), context_.metrics,
+                                                    base::random_hex(*context_.options.random, 16));
   const net::Request& request = call.request();
   const auto answer = [&](const ApiError& error) {
     call.exchange->respond(error_for(request, error));

@@ -98,9 +98,8 @@ void completions(Context& context, Call& call) {
       engine::Request one = engine_request(common, *model, i);
       one.prompt = prompt;
       one.tokens_max = common.tokens_max.value_or(tokens_max_by_default);
-      one.prompt_logprobs =
-          request->echo &&
-          (common.logprobs_top >= 0 || std::holds_alternative<engine::IdsPrompt>(prompt));
+      one.prompt_logprobs = request->echo && (common.logprobs_top >= 0 ||
+                                              std::holds_alternative<engine::IdsPrompt>(prompt));
       requests.push_back(std::move(one));
     }
   }
@@ -146,8 +145,8 @@ void count_chat_tokens(Context& context, Call& call, const TokenizeRequest& requ
       },
       [call](Size size) {
         if (refused(call, size)) return;
-        call.answer(base::Json::object(
-            {{"count", size->tokens}, {"max_model_len", size->context_tokens}}));
+        call.answer(
+            base::Json::object({{"count", size->tokens}, {"max_model_len", size->context_tokens}}));
       });
 }
 
@@ -166,8 +165,7 @@ void tokenize(Context& context, Call& call) {
   context.engine.call<Out>(
       [id, request = *request](engine::EngineClient& engine) -> Out {
         Tokens out;
-        ASSIGN(out.ids,
-               engine.tokenize(id, request.text, request.parse_special, request.add_bos));
+        ASSIGN(out.ids, engine.tokenize(id, request.text, request.parse_special, request.add_bos));
         for (size_t i = 0; request.with_pieces && i < out.ids.size(); ++i) {
           ASSIGN(std::string piece, engine.detokenize(id, {out.ids[i]}));
           out.pieces.push_back(std::move(piece));
@@ -196,14 +194,12 @@ void detokenize(Context& context, Call& call) {
   const auto model = context.choose_model(request->model);
   if (!model) return call.refuse(model.error());
   using Out = base::Result<std::string>;
-  context.engine.call<Out>(
-      [id = model->status.id, ids = request->ids](engine::EngineClient& engine) {
-        return engine.detokenize(id, ids);
-      },
-      [call](Out text) {
-        if (refused(call, text)) return;
-        call.answer(base::Json::object({{"prompt", std::move(*text)}}));
-      });
+  context.engine.call<Out>([id = model->status.id, ids = request->ids](
+                               engine::EngineClient& engine) { return engine.detokenize(id, ids); },
+                           [call](Out text) {
+                             if (refused(call, text)) return;
+                             call.answer(base::Json::object({{"prompt", std::move(*text)}}));
+                           });
 }
 
 void health(Context& context, Call& call) {

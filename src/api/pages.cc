@@ -61,11 +61,11 @@ void answer_file(const Call& call, const StaticFile& file, int status = 200) {
   net::Response response;
   response.status = status;
   const bool gzip = !file.gzip.empty() && list_has(request.header("accept-encoding"), "gzip");
-  response.headers = {{"content-type", std::string(file.content_type)},
-                      {"etag", std::string(file.etag)},
-                      {"vary", "accept-encoding"},
-                      {"cache-control", file.hashed_name ? "public, max-age=31536000, immutable"
-                                                         : "no-cache"}};
+  response.headers = {
+      {"content-type", std::string(file.content_type)},
+      {"etag", std::string(file.etag)},
+      {"vary", "accept-encoding"},
+      {"cache-control", file.hashed_name ? "public, max-age=31536000, immutable" : "no-cache"}};
   if (status == 200 && !file.etag.empty() && list_has(request.header("if-none-match"), file.etag)) {
     response.status = 304;
     return call.exchange->respond(std::move(response));

@@ -151,8 +151,8 @@ void parse_thinking(Fields& fields, ChatRequest& out) {
     if (effort && *effort == 0) out.thinking_tokens_max = limits::low_effort_thinking_tokens;
     if (auto error = inner.finish()) fields.fault(std::move(*error));
   }
-  const auto effort = fields.word("reasoning_effort",
-                                  {"none", "minimal", "low", "medium", "high", "xhigh", "max"});
+  const auto effort =
+      fields.word("reasoning_effort", {"none", "minimal", "low", "medium", "high", "xhigh", "max"});
   if (!effort) return;
   if (*effort == 0) {
     out.prompt.thinking = engine::Thinking::off;
@@ -198,8 +198,8 @@ void parse_prompts(Fields& fields, std::vector<engine::Prompt>& out) {
   fields.require("prompt");
   const base::Json* json = fields.any("prompt");
   if (json == nullptr) return;
-  const bool list = json->is_array() && !json->as_array().empty() &&
-                    !json->as_array().front().is_number();
+  const bool list =
+      json->is_array() && !json->as_array().empty() && !json->as_array().front().is_number();
   if (!list) {
     auto prompt = parse_prompt(*json);
     if (prompt) {
@@ -309,8 +309,7 @@ Parsed<DetokenizeRequest> parse_detokenize_request(const base::Json& body) {
   return out;
 }
 
-engine::SamplingParams sampling_of(const SamplingFields& fields,
-                                   const base::Json& model_defaults) {
+engine::SamplingParams sampling_of(const SamplingFields& fields, const base::Json& model_defaults) {
   const auto or_default = [&](std::optional<double> given, const char* key, double otherwise) {
     if (given) return *given;
     const base::Json* value = model_defaults.find(key);

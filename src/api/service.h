@@ -32,9 +32,9 @@ struct StaticFile {
   std::string_view path;          // "/index.html", "/assets/app-3f9c.js"
   std::string_view content_type;  // with charset where it is text
   std::string_view bytes;
-  std::string_view gzip;          // the same compressed, or empty where that saves nothing
-  std::string_view etag;          // with quotes; a hash of the bytes
-  bool hashed_name = false;       // the name changes with the bytes: cached for a year
+  std::string_view gzip;     // the same compressed, or empty where that saves nothing
+  std::string_view etag;     // with quotes; a hash of the bytes
+  bool hashed_name = false;  // the name changes with the bytes: cached for a year
 };
 
 class StaticFiles {
@@ -60,16 +60,16 @@ struct ApiOptions {
   base::Random* random = nullptr;
   const StaticFiles* files = nullptr;
 
-  std::string version;                  // "0.1.0"
-  int port = 0;                         // the one that clients write into Host
-  std::vector<std::string> hosts;       // host names admitted besides the loopback ones
-  std::string state_dir;                // exists, 0700; sessions.json is kept there
-  std::string api_key;                  // account::load_or_make_api_key; kept as a hash only
-  std::string setup_code;               // account::make_code, shown on the console by the caller
+  std::string version;             // "0.1.0"
+  int port = 0;                    // the one that clients write into Host
+  std::vector<std::string> hosts;  // host names admitted besides the loopback ones
+  std::string state_dir;           // exists, 0700; sessions.json is kept there
+  std::string api_key;             // account::load_or_make_api_key; kept as a hash only
+  std::string setup_code;          // account::make_code, shown on the console by the caller
   // Called with a fresh code when one was used up, so that the console can show it (another
   // browser may want to sign in). Empty: there is no further code until the next start.
   std::function<void(std::string_view)> announce_code;
-  std::string pull_command;             // shown beside the starter model; may be empty
+  std::string pull_command;  // shown beside the starter model; may be empty
 };
 
 class Service {

@@ -94,8 +94,9 @@ void Site::session(Call& call) {
     // The browser's copy lives as long as the server's, counted from this visit.
     response.headers.emplace_back("set-cookie", cookie_header(cookie, cookie_seconds));
   } else {
-    response = json_response(Json::object({{"state", context_.sessions.owned() ? "signin" : "setup"},
-                                           {"version", context_.options.version}}));
+    response =
+        json_response(Json::object({{"state", context_.sessions.owned() ? "signin" : "setup"},
+                                    {"version", context_.options.version}}));
   }
   call.exchange->respond(std::move(response));
 }
@@ -108,20 +109,19 @@ Json Site::models_json() const {
       const Json* value = model.defaults.find(key);
       return value != nullptr ? *value : Json();
     };
-    out.push(Json::object(
-        {{"id", model.id},
-         {"name", model.id},
-         {"architecture", model.architecture},
-         {"quantization", model.quantization},
-         {"parameters", static_cast<int64_t>(model.parameters)},
-         {"weight_bytes", static_cast<int64_t>(model.weight_bytes)},
-         {"context_tokens", model.context_tokens},
-         {"loaded", model.loaded},
-         {"load_ms", model.loaded ? 0 : megabytes},
-         {"thinking", thinking_word(model.thinking)},
-         {"starter", model.starter},
-         {"defaults", Json::object({{"temperature", or_null("temperature")},
-                                    {"top_p", or_null("top_p")}})}}));
+    out.push(Json::object({{"id", model.id},
+                           {"name", model.id},
+                           {"architecture", model.architecture},
+                           {"quantization", model.quantization},
+                           {"parameters", static_cast<int64_t>(model.parameters)},
+                           {"weight_bytes", static_cast<int64_t>(model.weight_bytes)},
+                           {"context_tokens", model.context_tokens},
+                           {"loaded", model.loaded},
+                           {"load_ms", model.loaded ? 0 : megabytes},
+                           {"thinking", thinking_word(model.thinking)},
+                           {"starter", model.starter},
+                           {"defaults", Json::object({{"temperature", or_null("temperature")},
+                                                      {"top_p", or_null("top_p")}})}}));
   }
   return out;
 }
@@ -131,8 +131,9 @@ Json Site::ready_json() const {
   const Json first = models.as_array().empty() ? Json() : *models.as_array().front().find("id");
   Json running = Json::array();
   for (const auto& generation : generations_.running()) {
-    running.push(Json::object(
-        {{"generation", generation->id}, {"conversation", generation->conversation}}));
+    running.push(Json::object({{"generation", generation->id},
+                               {"conversation", generation->conversation},
+                               {"answer", generation->answer}}));
   }
   const chat::ConversationLimits& limits = conversations_.limits();
   const std::string& pull = context_.options.pull_command;
@@ -141,13 +142,15 @@ Json Site::ready_json() const {
        {"version", context_.options.version},
        {"member", Json::object({{"mode", "just_me"}})},
        {"history", "memory"},
+       {"draft_key", context_.sessions.draft_key()},
        {"models", std::move(models)},
        {"default_model", first},
        {"pull_command", pull.empty() ? Json() : Json(pull)},
        {"conversations", titles_json(conversations_.newest(titles_at_start))},
        {"running", std::move(running)},
-       {"limits", Json::object({{"message_bytes_max", static_cast<int64_t>(limits.message_bytes_max)},
-                                {"conversations_max", limits.conversations_max}})}});
+       {"limits",
+        Json::object({{"message_bytes_max", static_cast<int64_t>(limits.message_bytes_max)},
+                      {"conversations_max", limits.conversations_max}})}});
 }
 
 void Site::renew_code() {

@@ -27,12 +27,12 @@ struct MeasureRequest {
   std::string model, system;
   std::vector<chat::Node> path;
 };
-Parsed<GenerationRequest> parse_generation_request(const base::Json& body, size_t message_bytes_max);
+Parsed<GenerationRequest> parse_generation_request(const base::Json& body,
+                                                   size_t message_bytes_max);
 Parsed<MeasureRequest> parse_measure_request(const base::Json& body, size_t message_bytes_max);
-// What the model reads: the system text and the path, without the oldest `dropped` exchanges.
+// What the model reads: the system text and the path. A last answer is continued.
 std::vector<engine::Message> messages_of(const std::string& system,
-                                         const std::vector<chat::Node>& path, int dropped);
-int exchanges_of(const std::vector<chat::Node>& path);
+                                         const std::vector<chat::Node>& path);
 
 class Site {
  public:
@@ -63,7 +63,9 @@ class Site {
   // site_generations.cc
   void generate(Call& call);
   void measured(const GenerationRequest& request, const engine::ModelStatus& model,
-                const struct Fit& fit);
+                const base::Result<engine::PromptSize>& size);
+  std::optional<ApiError> write_path(const GenerationRequest& request, const std::string& model,
+                                     chat::Conversation& into);
   Parsed<std::string> begin(const GenerationRequest& request, const engine::ModelStatus& model);
   void settle(const std::string& key, const Parsed<std::string>& generation);
   void stop(Call& call);

@@ -73,8 +73,8 @@ void Site::rename_conversation(Call& call) {
   Fields fields(call.body, "");
   fields.require("title");
   // Four bytes are the most that a character takes.
-  const std::string* title = fields.text(
-      "title", static_cast<size_t>(conversations_.limits().title_characters_max) * 4);
+  const std::string* title =
+      fields.text("title", static_cast<size_t>(conversations_.limits().title_characters_max) * 4);
   if (auto error = fields.finish()) return call.refuse(*error);
   one->title = chat::title_of(*title, conversations_.limits().title_characters_max);
   streams_.state("conversations");
@@ -112,8 +112,8 @@ void Site::search_conversations(Call& call) {
   fields.require("text");
   const std::string* text = fields.text("text", search_bytes_max);
   if (auto error = fields.finish()) return call.refuse(*error);
-  call.answer(Json::object(
-      {{"conversations", titles_json(conversations_.search(*text, listed_max))}}));
+  call.answer(
+      Json::object({{"conversations", titles_json(conversations_.search(*text, listed_max))}}));
 }
 
 }  // namespace api

@@ -7,59 +7,18 @@
 
 namespace api {
 
-// How a path fits into a model's context: measured beside the loop.
-struct Fit {
-  base::Result<engine::PromptSize> size;
-  int tokens_over = 0;
-  int drop_exchanges = 0;  // how many of the oldest must go, when tokens_over > 0
-};
-
 namespace {
 
 using base::Json;
 
 constexpr uint64_t site_account = 1;
-constexpr int answer_room_tokens_max = 256;
-
-// An answer needs room: a prompt that fills the context to the last token is too long as well.
-int room_of(int context_tokens) { return std::min(answer_room_tokens_max, context_tokens / 8); }
 
 engine::ChatPrompt prompt_of(const std::string& system, const std::vector<chat::Node>& path,
-                             engine::Thinking thinking, int dropped) {
+                             engine::Thinking thinking) {
   engine::ChatPrompt prompt;
-  prompt.messages = messages_of(system, path, dropped);
+  prompt.messages = messages_of(system, path);
   prompt.thinking = thinking;
   return prompt;
-}
-
-Fit measure_fit(engine::EngineClient& engine, const std::string& model,
-                const GenerationRequest& request) {
-  const auto size_without = [&](int dropped) {
-    return engine.prompt_size(model,
-                              prompt_of(request.system, request.path, request.thinking, dropped));
-  };
-  Fit fit{size_without(0)};
-  if (!fit.size) return fit;
-  const int room = room_of(fit.size->context_tokens);
-  const auto over = [&](const engine::PromptSize& size) {
-    return size.tokens + room - size.context_tokens;
-  };
-  fit.tokens_over = over(*fit.size);
-  if (fit.tokens_over <= 0) return fit;
-  // The fewest exchanges to leave out: sizes only shrink, so halving finds it.
-  int least = 1;
-  int most = exchanges_of(request.path) - 1;
-  while (least < most) {
-    const int middle = (least + most) / 2;
-    const auto size = size_without(middle);
-    if (size && over(*size) <= 0) {
-      most = middle;
-    } else {
-      least = middle + 1;
-    }
-  }
-  fit.drop_exchanges = std::max(0, most);
-  return fit;
 }
 
 ApiError with_reason(ApiError error, std::string_view reason) {
@@ -67,16 +26,18 @@ ApiError with_reason(ApiError error, std::string_view reason) {
   return error;
 }
 
-ApiError context_error(const Fit& fit) {
+ApiError context_error(const engine::PromptSize& size) {
   ApiError error;
   error.status = 413;
   error.code = "context_length_exceeded";
   error.reason = "context";
-  error.message = fmt::format("the conversation has {} tokens too many; nothing was cut",
-                              fit.tokens_over);
-  error.extra = {{"tokens_over", fit.tokens_over},
-                 {"context_tokens", fit.size->context_tokens},
-                 {"drop_exchanges", fit.drop_exchanges}};
+  // The engine keeps room for an answer: a prompt that just fits is too long as well.
+  const int room = std::min(256, size.context_tokens / 8);
+  const int over = std::max(1, size.tokens + room - size.context_tokens);
+  error.message = fmt::format("the conversation has {} tokens too many; nothing was cut", over);
+  error.extra = {{"tokens_over", over},
+                 {"context_tokens", size.context_tokens},
+                 {"drop_exchanges", std::max(0, size.drop_exchanges)}};
   return error;
 }
 
@@ -135,57 +96,80 @@ void Site::generate(Call& call) {
     return call.refuse(error);
   }
   measuring_[request->key].push_back(call);
-  context_.engine.call<Fit>(
+  using Size = base::Result<engine::PromptSize>;
+  context_.engine.call<Size>(
       [id = model->status.id, request = *request](engine::EngineClient& engine) {
-        return measure_fit(engine, id, request);
+        return engine.prompt_size(id, prompt_of(request.system, request.path, request.thinking));
       },
-      [this, request = *request, status = model->status](Fit fit) {
-        measured(request, status, fit);
+      [this, request = *request, status = model->status](Size size) {
+        measured(request, status, size);
       });
 }
 
 void Site::measured(const GenerationRequest& request, const engine::ModelStatus& model,
-                    const Fit& fit) {
-  if (!fit.size) {
-    ApiError error = from_module(fit.size.error());
+                    const base::Result<engine::PromptSize>& size) {
+  if (!size) {
+    ApiError error = from_module(size.error());
     if (error.status == 503) error = engine_error();
     return settle(request.key, refuse(std::move(error)));
   }
-  if (fit.tokens_over > 0) return settle(request.key, refuse(context_error(fit)));
+  if (size->drop_exchanges != 0) return settle(request.key, refuse(context_error(*size)));
   settle(request.key, begin(request, model));
+}
+
+// Adds the path and the place for the answer to the conversation.
+std::optional<ApiError> Site::write_path(const GenerationRequest& request, const std::string& model,
+                                         chat::Conversation& into) {
+  const bool continues = !request.path.back().from_person;
+  std::vector<chat::Node> nodes = request.path;
+  // After a restart the memory is empty: what the page still has becomes the start of the tree.
+  if (chat::Conversations::find_node(into, nodes.front().parent) == nullptr) {
+    nodes.front().parent.clear();
+  }
+  if (!continues) {
+    if (chat::Conversations::find_node(into, request.answer) != nullptr) {
+      return refuse(409, "conflict", "there is an answer of that id already", "answer").value();
+    }
+    chat::Node answer;
+    answer.id = request.answer;
+    answer.parent = nodes.back().id;
+    nodes.push_back(std::move(answer));
+  }
+  for (chat::Node& node : nodes) {
+    if (auto added = conversations_.add(into, std::move(node)); !added) {
+      ApiError error = from_module(added.error());
+      if (error.code == "context_length_exceeded") error.code = "conversation_full";
+      return error;
+    }
+  }
+  chat::Node* answer = chat::Conversations::find_node(into, request.answer);
+  answer->model = model;
+  answer->end.reset();
+  answer->usage.reset();
+  // What is continued is what the person sees, exactly.
+  if (continues) {
+    conversations_.replace(*answer, request.path.back().reasoning, request.path.back().content);
+  }
+  into.model = model;
+  return std::nullopt;
 }
 
 Parsed<std::string> Site::begin(const GenerationRequest& request,
                                 const engine::ModelStatus& model) {
-  chat::Conversation& into = conversations_.open(request.conversation);
-  const bool was_known = !into.nodes.empty();
-  const auto add = [&](chat::Node node) -> std::optional<ApiError> {
-    if (auto added = conversations_.add(into, std::move(node)); !added) {
-      ApiError error = from_module(added.error());
-      if (error.status == 400 && error.code == "context_length_exceeded") {
-        error.code = "conversation_full";
-      }
-      if (!was_known) conversations_.erase(request.conversation);
-      return error;
+  for (const auto& running : generations_.running()) {
+    if (running->answer == request.answer) {
+      return refuse(409, "conflict", "that answer is being written already", "answer");
     }
-    return std::nullopt;
-  };
-  for (const chat::Node& node : request.path) {
-    if (auto error = add(node)) return refuse(std::move(*error));
   }
-  if (chat::Conversations::find_node(into, request.answer) != nullptr) {
-    return refuse(409, "conflict", "there is an answer of that id already", "answer");
+  const bool fresh = conversations_.find(request.conversation) == nullptr;
+  chat::Conversation& into = conversations_.open(request.conversation);
+  if (auto error = write_path(request, model.id, into)) {
+    if (fresh) conversations_.erase(request.conversation);
+    return refuse(std::move(*error));
   }
-  chat::Node answer;
-  answer.id = request.answer;
-  answer.parent = request.path.back().id;
-  answer.model = model.id;
-  if (auto error = add(std::move(answer))) return refuse(std::move(*error));
-  into.model = model.id;
-
   engine::Request out;
   out.model = model.id;
-  out.prompt = prompt_of(request.system, request.path, request.thinking, 0);
+  out.prompt = prompt_of(request.system, request.path, request.thinking);
   SamplingFields sampling;
   sampling.temperature = request.temperature;
   sampling.top_p = request.top_p;
@@ -251,7 +235,7 @@ void Site::measure(Call& call) {
   context_.engine.call<Size>(
       [id = model->status.id, request = *request](engine::EngineClient& engine) {
         return engine.prompt_size(
-            id, prompt_of(request.system, request.path, engine::Thinking::by_default, 0));
+            id, prompt_of(request.system, request.path, engine::Thinking::by_default));
       },
       [call](Size size) {
         if (!size) {

@@ -13,8 +13,8 @@ constexpr size_t system_bytes_max = 64 * 1024;
 
 bool is_id(std::string_view id) {
   return id.size() >= 16 && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-  });
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
 }
 
 std::string read_id(Fields& fields, std::string_view key) {
@@ -33,12 +33,13 @@ chat::Node read_node(Fields& fields, const base::Json& json, size_t index,
   Fields inner(json, fmt::format("path[{}]", index));
   chat::Node node;
   node.id = read_id(inner, "id");
+  // The first one may hang below what was left out of the context.
   const std::string* given = inner.text("parent", 64);
-  if ((given == nullptr ? "" : *given) != parent) {
+  if (index > 0 && (given == nullptr || *given != parent)) {
     inner.fault(422, "invalid_value", "parent",
-                inner.path_of("parent") + " must be the node before it, null for the first");
+                inner.path_of("parent") + " must be the node before it");
   }
-  node.parent = parent;
+  if (given != nullptr) node.parent = *given;
   inner.require("role");
   node.from_person = inner.word("role", {"user", "assistant"}).value_or(0) == 0;
   inner.require("content");
@@ -51,15 +52,19 @@ chat::Node read_node(Fields& fields, const base::Json& json, size_t index,
   return node;
 }
 
-void read_path(Fields& fields, size_t bytes_max, std::vector<chat::Node>& out) {
+// `answer`: the node that a last message of the assistant must be, to be continued; "": none may.
+void read_path(Fields& fields, size_t bytes_max, const std::string& answer,
+               std::vector<chat::Node>& out) {
   fields.require("path");
   const base::Json::Array* path = fields.array("path", path_nodes_max);
   if (path == nullptr) return;
   for (size_t i = 0; i < path->size() && fields.ok(); ++i) {
     out.push_back(read_node(fields, (*path)[i], i, i == 0 ? "" : out.back().id, bytes_max));
   }
-  if (fields.ok() && (out.empty() || !out.back().from_person)) {
-    fields.fault(422, "invalid_value", "path", "path must end with a question of the person");
+  const bool ends_well = !out.empty() && (out.back().from_person || out.back().id == answer);
+  if (fields.ok() && !ends_well) {
+    fields.fault(422, "invalid_value", "path",
+                 "path must end with a question, or with the answer that is to be continued");
   }
 }
 
@@ -72,7 +77,7 @@ Parsed<GenerationRequest> parse_generation_request(const base::Json& body,
   out.key = read_id(fields, "key");
   out.conversation = read_id(fields, "conversation");
   out.answer = read_id(fields, "answer");
-  read_path(fields, message_bytes_max, out.path);
+  read_path(fields, message_bytes_max, out.answer, out.path);
   fields.require("model");
   if (const std::string* model = fields.text("model", limits::model_bytes_max)) out.model = *model;
   switch (fields.word("thinking", {"default", "on", "off"}).value_or(0)) {
@@ -100,7 +105,11 @@ Parsed<GenerationRequest> parse_generation_request(const base::Json& body,
 Parsed<MeasureRequest> parse_measure_request(const base::Json& body, size_t message_bytes_max) {
   Fields fields(body, "");
   MeasureRequest out;
-  read_path(fields, message_bytes_max, out.path);
+  const base::Json* path = body.find("path");
+  const bool ends_open = path != nullptr && path->is_array() && !path->as_array().empty();
+  const base::Json* last = ends_open ? path->as_array().back().find("id") : nullptr;
+  read_path(fields, message_bytes_max,
+            last != nullptr && last->is_string() ? last->as_string() : "", out.path);
   fields.require("model");
   if (const std::string* model = fields.text("model", limits::model_bytes_max)) out.model = *model;
   if (const std::string* text = fields.text("system", system_bytes_max)) out.system = *text;
@@ -108,26 +117,17 @@ Parsed<MeasureRequest> parse_measure_request(const base::Json& body, size_t mess
   return out;
 }
 
-// An exchange is a question and all that follows it up to the next one. The last question is
-// never left out.
-int exchanges_of(const std::vector<chat::Node>& path) {
-  return static_cast<int>(
-      std::count_if(path.begin(), path.end(), [](const chat::Node& node) { return node.from_person; }));
-}
-
 std::vector<engine::Message> messages_of(const std::string& system,
-                                         const std::vector<chat::Node>& path, int dropped) {
+                                         const std::vector<chat::Node>& path) {
   std::vector<engine::Message> out;
-  if (!system.empty()) out.push_back({.role = "system", .content = system, .name = "",
-                                      .reasoning_content = ""});
-  int questions = 0;
+  if (!system.empty())
+    out.push_back({.role = "system", .content = system, .name = "", .reasoning_content = ""});
   for (const chat::Node& node : path) {
-    questions += node.from_person ? 1 : 0;
-    if (questions <= dropped) continue;
     engine::Message message;
     message.role = node.from_person ? "user" : "assistant";
     message.content = node.content;
     message.reasoning_content = node.from_person ? "" : node.reasoning;
+    message.prefix = !node.from_person && &node == &path.back();
     out.push_back(std::move(message));
   }
   return out;

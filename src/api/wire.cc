@@ -135,11 +135,11 @@ Json usage_chunk(const AnswerIdentity& identity, std::string_view object,
 
 void CompletionLogprobs::add(const engine::Token& token, bool has_logprob, int64_t& offset) {
   tokens_.push(token.chosen.text);
-  offsets_.push(offset);
+  offsets_.as_array().emplace_back(offset);
   offset += characters_of(token.chosen.text);
   if (!has_logprob) {
-    logprobs_.push(nullptr);
-    top_.push(nullptr);
+    logprobs_.push(Json());
+    top_.push(Json());
     return;
   }
   logprobs_.push(written_logprob(token.chosen.logprob));

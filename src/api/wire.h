@@ -13,7 +13,7 @@ namespace api {
 
 // What all parts of one answer repeat.
 struct AnswerIdentity {
-  std::string id;      // "chatcmpl-…", "cmpl-…"
+  std::string id;  // "chatcmpl-…", "cmpl-…"
   int64_t created_unix_s = 0;
   std::string model;
   std::string fingerprint;

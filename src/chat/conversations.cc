@@ -153,6 +153,13 @@ void Conversations::append(Conversation& conversation, std::string_view node,
   bytes_ += reasoning.size() + content.size();
 }
 
+void Conversations::replace(Node& node, std::string reasoning, std::string content) {
+  bytes_ -= bytes_of(node);
+  node.reasoning = std::move(reasoning);
+  node.content = std::move(content);
+  bytes_ += bytes_of(node);
+}
+
 bool Conversations::erase(std::string_view id) {
   const auto at = std::find_if(conversations_.begin(), conversations_.end(),
                                [&](const Conversation& one) { return one.id == id; });

@@ -44,8 +44,8 @@ struct Conversation {
 
 struct ConversationLimits {
   int conversations_max = 200;
-  int nodes_max = 5'000;                     // of one conversation
-  uint64_t bytes_max = 128ull << 20;         // of all
+  int nodes_max = 5'000;              // of one conversation
+  uint64_t bytes_max = 128ull << 20;  // of all
   uint64_t message_bytes_max = 1ull << 20;
   int title_characters_max = 200;
 };
@@ -68,6 +68,7 @@ class Conversations {
   base::Result<void> add(Conversation& conversation, Node node);
   void append(Conversation& conversation, std::string_view node, std::string_view reasoning,
               std::string_view content);
+  void replace(Node& node, std::string reasoning, std::string content);
   void touch(Conversation& conversation);
   bool erase(std::string_view id);
   // The node and what hangs below it; how many that were.

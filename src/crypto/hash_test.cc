@@ -6,7 +6,7 @@ namespace crypto {
 namespace {
 
 TEST(Hash, MatchesThePublishedVectorForBlake2b256) {
-  // `python3 -c "import hashlib; print(hashlib.blake2b(b'abc', digest_size=32, key=b'k').hexdigest())"`
+  // Python: hashlib.blake2b(b'abc', digest_size=32, key=b'k').hexdigest()
   EXPECT_EQ(to_hex(hash("k", "abc")),
             "12f0b4a482a321476483eac3387d86e810573152916fb35bf7a6b9951f221db3");
 }
