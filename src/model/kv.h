@@ -19,8 +19,8 @@ struct KvLayout {
   tensor::Dtype k = tensor::Dtype::f16;
   tensor::Dtype v = tensor::Dtype::f16;
   int layers = 0;
-  int width_k = 0;  // elements a position and layer: kv heads * head_dim
-  int width_v = 0;
+  int width_k = 0;              // elements a position and layer: kv heads * head_dim
+  int width_v = 0;              // the same, head_dim rounded up to 16 (tensor/attention.h)
   uint64_t page_bytes() const;  // of all layers, K and V
 };
 

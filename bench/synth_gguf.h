@@ -1,0 +1,30 @@
+// Synthetic GGUF files: the shape and types of a real model, random blocks instead of trained
+// weights. They are for speed and for tests of arithmetic; their text is noise. Random weights
+// cost the same time as real ones, and need no download.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace bench {
+
+struct SynthShape {
+  std::string architecture = "qwen2";  // "llama", "qwen2" (biases), "qwen3" (q and k norm)
+  int hidden = 1536, ffn = 8960, layers = 28, heads = 12, kv_heads = 2, head_dim = 128;
+  int vocab = 151936, context = 131072;
+  double rope_base = 10000, rms_eps = 1e-6;
+  bool tied_head = false;
+};
+
+// "r1-distill-qwen-1.5b", "r1-distill-qwen-7b", "r1-distill-llama-8b", "smollm2-135m", "tiny".
+base::Result<SynthShape> named_shape(std::string_view name);
+
+// `quantization`: Q4_0, Q4_1, Q8_0, Q4_K_M, F16, or MIXED (every common type in turn). Where a
+// row is no multiple of 256 the K-quants fall back to 32-blocks, as converters do.
+base::Result<void> write_synthetic_gguf(const std::string& path, const SynthShape& shape,
+                                        std::string_view quantization, uint64_t seed);
+
+}  // namespace bench
