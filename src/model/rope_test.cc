@@ -3,7 +3,7 @@
 #include <cmath>
 #include <gtest/gtest.h>
 
-#include "model/golden.h"
+#include "model/golden_for_test.h"
 
 namespace model {
 namespace {

@@ -39,8 +39,8 @@ struct Logits {
 };
 
 struct ModelInfo {
-  std::string architecture;  // "llama", "qwen2", "qwen3"
-  int vocab = 0;             // rows of the embedding, may exceed the tokenizer
+  std::string architecture;    // "llama", "qwen2", "qwen3"
+  int vocab = 0;               // rows of the embedding, may exceed the tokenizer
   int context_tokens_max = 0;  // what the file declares
   int layers = 0;
   uint64_t weight_bytes = 0;

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace bench {
+namespace model {
 
 struct SynthShape {
   std::string architecture = "qwen2";  // "llama", "qwen2" (biases), "qwen3" (q and k norm)
@@ -27,4 +27,4 @@ base::Result<SynthShape> named_shape(std::string_view name);
 base::Result<void> write_synthetic_gguf(const std::string& path, const SynthShape& shape,
                                         std::string_view quantization, uint64_t seed);
 
-}  // namespace bench
+}  // namespace model

@@ -1,0 +1,339 @@
+// Layout of the file (GGUF v3, little-endian): magic, version, counts, metadata, one record a
+// tensor, padding to 32, then the tensors, each padded to 32.
+#include "model/synthetic.h"
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <vector>
+
+#include "tensor/dtype.h"
+
+namespace model {
+namespace {
+
+using base::ErrorKind;
+using base::Result;
+using tensor::Dtype;
+
+constexpr uint64_t alignment = 32;
+constexpr uint32_t type_u32 = 4, type_i32 = 5, type_f32 = 6, type_bool = 7, type_string = 8,
+                   type_array = 9;
+
+struct Random {  // xorshift: fast, repeats itself for a seed
+  uint64_t state;
+  uint64_t next() {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+  }
+  float uniform() { return static_cast<float>(next() >> 40) / (1 << 24); }
+  float normal() {  // near enough: the sum of four uniforms, unit variance
+    return (uniform() + uniform() + uniform() + uniform() - 2) * 1.7320508f;
+  }
+};
+
+class Bytes {
+ public:
+  template <class T>
+  void put(T value) {
+    const auto* p = reinterpret_cast<const char*>(&value);
+    data.insert(data.end(), p, p + sizeof(T));
+  }
+  void text(std::string_view s) {
+    put<uint64_t>(s.size());
+    data.insert(data.end(), s.begin(), s.end());
+  }
+  void pad() { data.resize((data.size() + alignment - 1) / alignment * alignment); }
+  std::vector<char> data;
+};
+
+struct Tensor {
+  std::string name;
+  Dtype dtype;
+  int64_t rows, cols;  // rows 0: a vector
+  float around = 0;    // vectors: mean of the values
+};
+
+struct Half {
+  uint16_t bits;
+  explicit Half(float x) : bits(tensor::f32_to_f16(x)) {}
+};
+
+// Random blocks whose decoded weights have about the deviation `sigma`: all bits are random, only
+// the scales are set.
+void scale_block(Dtype dtype, uint8_t* block, float sigma, Random& random) {
+  const auto set = [&](int offset, float x) {
+    const Half half(x);
+    std::memcpy(block + offset, &half.bits, 2);
+  };
+  const float jitter = 0.75f + 0.5f * random.uniform();
+  switch (dtype) {
+    case Dtype::q4_0:
+      return set(0, sigma * jitter / 4.6f);
+    case Dtype::q4_1:
+      set(2, -7.5f * sigma * jitter / 4.6f);
+      return set(0, sigma * jitter / 4.6f);
+    case Dtype::q5_0:
+      return set(0, sigma * jitter / 9.2f);
+    case Dtype::q5_1:
+      set(2, -15.5f * sigma * jitter / 9.2f);
+      return set(0, sigma * jitter / 9.2f);
+    case Dtype::q8_0:
+      return set(0, sigma * jitter / 74.0f);
+    case Dtype::q4_k:
+    case Dtype::q5_k: {
+      const float codes = dtype == Dtype::q4_k ? 15.0f : 31.0f;
+      set(0, sigma * jitter / (31.5f * 0.45f * codes));
+      return set(2, sigma * jitter / (31.5f * 0.9f));
+    }
+    case Dtype::q6_k:
+      return set(208, sigma * jitter / (74.0f * 18.5f));
+    default:
+      return;
+  }
+}
+
+void fill_blocks(const Tensor& t, float sigma, Random& random, std::vector<uint8_t>& out) {
+  const tensor::DtypeInfo& type = tensor::info(t.dtype);
+  if (t.dtype == Dtype::f32 || t.dtype == Dtype::f16) {
+    const int64_t count = std::max<int64_t>(t.rows, 1) * t.cols;
+    out.resize(count * type.block_bytes);
+    for (int64_t i = 0; i < count; ++i) {
+      const float x = t.around + sigma * random.normal();
+      const Half half(x);
+      if (t.dtype == Dtype::f32) {
+        std::memcpy(&out[i * 4], &x, 4);
+      } else {
+        std::memcpy(&out[i * 2], &half.bits, 2);
+      }
+    }
+    return;
+  }
+  const int64_t blocks = t.rows * t.cols / type.block_elements;
+  out.resize((blocks * type.block_bytes + 7) / 8 * 8);
+  for (size_t i = 0; i < out.size(); i += 8) {
+    const uint64_t bits = random.next();
+    std::memcpy(&out[i], &bits, 8);
+  }
+  out.resize(blocks * type.block_bytes);
+  for (int64_t b = 0; b < blocks; ++b) {
+    scale_block(t.dtype, &out[b * type.block_bytes], sigma, random);
+  }
+}
+
+Dtype fallback(Dtype wanted, int64_t cols) {
+  if (cols % tensor::info(wanted).block_elements == 0) return wanted;
+  switch (wanted) {
+    case Dtype::q4_k:
+      return Dtype::q5_0;
+    case Dtype::q6_k:
+      return Dtype::q8_0;
+    default:
+      return Dtype::q5_1;
+  }
+}
+
+// The type of matrix `name` of layer `layer` (-1: outside the layers).
+struct Types {
+  std::string_view quantization;
+  int layers;
+  int counter = 0;
+
+  Result<Dtype> of(std::string_view name, int layer) {
+    const std::string_view q = quantization;
+    if (q == "Q4_0") return name == "output" ? Dtype::q6_k : Dtype::q4_0;
+    if (q == "Q4_1") return name == "token_embd" ? Dtype::q8_0 : Dtype::q4_1;
+    if (q == "Q8_0") return Dtype::q8_0;
+    if (q == "F16") return Dtype::f16;
+    if (q == "Q4_K_M") {
+      const bool finer = layer >= 0 && (layer < layers / 8 || layer >= 7 * layers / 8 ||
+                                        (layer - layers / 8) % 3 == 2);
+      if (name == "output") return Dtype::q6_k;
+      return finer && (name == "attn_v" || name == "ffn_down") ? Dtype::q6_k : Dtype::q4_k;
+    }
+    if (q == "MIXED") {
+      constexpr Dtype all[] = {Dtype::q4_k, Dtype::q6_k, Dtype::q4_0, Dtype::q8_0,
+                               Dtype::q5_k, Dtype::q4_1, Dtype::q5_0, Dtype::f16};
+      return all[counter++ % std::size(all)];
+    }
+    return base::fail(ErrorKind::wrong_usage, "unknown quantisation " + std::string(q),
+                      "known are Q4_0, Q4_1, Q8_0, Q4_K_M, F16 and MIXED");
+  }
+};
+
+Result<std::vector<Tensor>> tensors_of(const SynthShape& s, std::string_view quantization) {
+  std::vector<Tensor> all;
+  Types types{quantization, s.layers};
+  const auto vector = [&](const std::string& name, int64_t size, float around) {
+    all.push_back({name, Dtype::f32, 0, size, around});
+  };
+  const int64_t q = int64_t{s.heads} * s.head_dim, kv = int64_t{s.kv_heads} * s.head_dim;
+  struct Matrix {
+    const char* name;
+    int64_t rows, cols;
+  };
+  const auto matrices = [&](int layer, std::string at,
+                            std::initializer_list<Matrix> list) -> Result<void> {
+    for (const Matrix& m : list) {
+      ASSIGN(const Dtype type, types.of(m.name, layer));
+      all.push_back({at + m.name + ".weight", fallback(type, m.cols), m.rows, m.cols});
+    }
+    return {};
+  };
+  TRY(matrices(-1, "", {{"token_embd", s.vocab, s.hidden}}));
+  for (int i = 0; i < s.layers; ++i) {
+    const std::string at = "blk." + std::to_string(i) + ".";
+    vector(at + "attn_norm.weight", s.hidden, 1);
+    vector(at + "ffn_norm.weight", s.hidden, 1);
+    TRY(matrices(i, at,
+                 {{"attn_q", q, s.hidden},
+                  {"attn_k", kv, s.hidden},
+                  {"attn_v", kv, s.hidden},
+                  {"attn_output", s.hidden, q},
+                  {"ffn_gate", s.ffn, s.hidden},
+                  {"ffn_up", s.ffn, s.hidden},
+                  {"ffn_down", s.hidden, s.ffn}}));
+    if (s.architecture == "qwen2") {
+      vector(at + "attn_q.bias", q, 0);
+      vector(at + "attn_k.bias", kv, 0);
+      vector(at + "attn_v.bias", kv, 0);
+    }
+    if (s.architecture == "qwen3") {
+      vector(at + "attn_q_norm.weight", s.head_dim, 1);
+      vector(at + "attn_k_norm.weight", s.head_dim, 1);
+    }
+  }
+  vector("output_norm.weight", s.hidden, 1);
+  if (!s.tied_head) TRY(matrices(-1, "", {{"output", s.vocab, s.hidden}}));
+  return all;
+}
+
+// A byte-level vocabulary without merges: 256 bytes, then filler that no text produces.
+void put_tokenizer(Bytes& out, const SynthShape& s, int& entries) {
+  const auto array = [&](const char* key, uint32_t type, uint64_t count) {
+    out.text(key), out.put(type_array), out.put(type), out.put(count), ++entries;
+  };
+  const auto utf8 = [](int code) {
+    if (code < 128) return std::string(1, static_cast<char>(code));
+    return std::string{static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 63))};
+  };
+  const auto printable = [](int byte) {
+    return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
+  };
+  out.text("tokenizer.ggml.model"), out.put(type_string), out.text("gpt2"), ++entries;
+  out.text("tokenizer.ggml.pre"), out.put(type_string), out.text("qwen2"), ++entries;
+  array("tokenizer.ggml.tokens", type_string, s.vocab);
+  int next_code = 256;
+  for (int i = 0; i < s.vocab; ++i) {
+    if (i < 256) {
+      out.text(utf8(printable(i) ? i : next_code++));
+    } else if (i == 256) {
+      out.text("th");
+    } else {
+      out.text("<|filler_" + std::to_string(i) + "|>");
+    }
+  }
+  array("tokenizer.ggml.token_type", type_i32, s.vocab);
+  for (int i = 0; i < s.vocab; ++i) out.put<int32_t>(i < 257 ? 1 : i == s.vocab - 1 ? 3 : 5);
+  array("tokenizer.ggml.merges", type_string, 1);
+  out.text("t h");
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.bos_token_id"}) {
+    out.text(key), out.put(type_u32), out.put<uint32_t>(s.vocab - 1), ++entries;
+  }
+  out.text("tokenizer.ggml.add_bos_token"), out.put(type_bool), out.put<uint8_t>(0), ++entries;
+}
+
+Bytes metadata(const SynthShape& s, int& entries) {
+  Bytes out;
+  const auto number = [&](const std::string& key, uint32_t value) {
+    out.text(s.architecture + "." + key), out.put(type_u32), out.put(value), ++entries;
+  };
+  const auto real = [&](const std::string& key, double value) {
+    out.text(s.architecture + "." + key), out.put(type_f32), out.put(static_cast<float>(value));
+    ++entries;
+  };
+  out.text("general.architecture"), out.put(type_string), out.text(s.architecture), ++entries;
+  out.text("general.name"), out.put(type_string), out.text("synthetic"), ++entries;
+  number("context_length", s.context);
+  number("embedding_length", s.hidden);
+  number("block_count", s.layers);
+  number("feed_forward_length", s.ffn);
+  number("attention.head_count", s.heads);
+  number("attention.head_count_kv", s.kv_heads);
+  number("attention.key_length", s.head_dim);
+  number("attention.value_length", s.head_dim);
+  number("rope.dimension_count", s.head_dim);
+  number("vocab_size", s.vocab);
+  real("rope.freq_base", s.rope_base);
+  real("attention.layer_norm_rms_epsilon", s.rms_eps);
+  put_tokenizer(out, s, entries);
+  return out;
+}
+
+uint64_t bytes_of(const Tensor& t) {
+  return std::max<int64_t>(t.rows, 1) * tensor::row_bytes(t.dtype, t.cols);
+}
+
+}  // namespace
+
+Result<SynthShape> named_shape(std::string_view name) {
+  if (name == "r1-distill-qwen-1.5b") return SynthShape{};
+  if (name == "r1-distill-qwen-7b") {
+    return SynthShape{"qwen2", 3584, 18944, 28, 28, 4, 128, 152064, 131072, 10000, 1e-6, false};
+  }
+  if (name == "r1-distill-llama-8b") {
+    return SynthShape{"llama", 4096, 14336, 32, 32, 8, 128, 128256, 131072, 500000, 1e-5, false};
+  }
+  if (name == "smollm2-135m") {
+    return SynthShape{"llama", 576, 1536, 30, 9, 3, 64, 49152, 8192, 100000, 1e-5, true};
+  }
+  if (name == "tiny") {
+    return SynthShape{"qwen2", 512, 768, 2, 6, 2, 64, 512, 4096, 10000, 1e-6, false};
+  }
+  return base::fail(ErrorKind::wrong_usage, "unknown shape " + std::string(name),
+                    "known are r1-distill-qwen-1.5b, r1-distill-qwen-7b, r1-distill-llama-8b, "
+                    "smollm2-135m and tiny");
+}
+
+Result<void> write_synthetic_gguf(const std::string& path, const SynthShape& shape,
+                                  std::string_view quantization, uint64_t seed) {
+  ASSIGN(const std::vector<Tensor> tensors, tensors_of(shape, quantization));
+  int entries = 0;
+  const Bytes pairs = metadata(shape, entries);
+  Bytes header;
+  header.put<uint32_t>(0x46554747);  // "GGUF"
+  header.put<uint32_t>(3);
+  header.put<uint64_t>(tensors.size());
+  header.put<uint64_t>(entries);
+  header.data.insert(header.data.end(), pairs.data.begin(), pairs.data.end());
+  uint64_t offset = 0;
+  for (const Tensor& t : tensors) {
+    header.text(t.name);
+    header.put<uint32_t>(t.rows ? 2 : 1);
+    header.put<uint64_t>(t.cols);
+    if (t.rows) header.put<uint64_t>(t.rows);
+    header.put<uint32_t>(static_cast<uint32_t>(t.dtype));
+    header.put<uint64_t>(offset);
+    offset += (bytes_of(t) + alignment - 1) / alignment * alignment;
+  }
+  header.pad();
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(header.data.data(), static_cast<std::streamsize>(header.data.size()));
+  Random random{seed * 0x9E3779B97F4A7C15 + 1};
+  std::vector<uint8_t> data;
+  for (const Tensor& t : tensors) {
+    const float sigma = t.rows ? 1.0f / std::sqrt(static_cast<float>(t.cols)) : 0.1f;
+    fill_blocks(t, sigma, random, data);
+    data.resize((data.size() + alignment - 1) / alignment * alignment);
+    file.write(reinterpret_cast<const char*>(data.data()),
+               static_cast<std::streamsize>(data.size()));
+  }
+  file.flush();
+  if (!file) return base::fail(ErrorKind::io, path + ": writing failed", "is the disk full?");
+  return {};
+}
+
+}  // namespace model
