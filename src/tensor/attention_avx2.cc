@@ -83,7 +83,7 @@ INLINE void narrow_half(Vf v, uint16_t* to) {
                    _mm256_cvtps_ph(bounded, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
-#include "tensor/attention_body.h"
+#include "tensor/attention_body.inc"
 
 }  // namespace
 
