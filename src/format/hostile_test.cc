@@ -1,0 +1,149 @@
+// Every line of tests/golden/hostile/manifest.json of the kinds gguf, safetensors, hf and
+// tokenizer, as its README defines "handled": a typed error that names the file, or a model that
+// opens; in the time and the memory that a line may take. (Generating with the good ones is tested
+// through the program.)
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+
+#include "base/bytes.h"
+#include "base/json.h"
+#include "format/byte_source.h"
+#include "format/model_files.h"
+#include "format/model_fuzz.h"
+
+namespace format {
+namespace {
+
+using base::Json;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
+#else
+constexpr bool sanitized = false;
+#endif
+constexpr double seconds_max = sanitized ? 5 : 1;
+constexpr uint64_t memory_bytes_max = 64ull << 20;
+constexpr size_t message_bytes_max = 4096;
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// VmRSS or VmHWM of this process, in bytes.
+uint64_t memory_now(std::string_view field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(field)) return std::stoull(line.substr(field.size() + 1)) << 10;
+  }
+  return 0;
+}
+
+std::string cases_directory() {
+  static const std::string directory = [] {
+    const std::string out = std::string(NAUTILE_BINARY_DIR) + "/hostile";
+    const std::string command = "python3 " + std::string(NAUTILE_SOURCE_DIR) +
+                                "/tests/golden/hostile/expand.py " + out +
+                                " --kind gguf safetensors hf tokenizer > " + out + ".log 2>&1";
+    std::filesystem::create_directories(out);
+    return std::system(command.c_str()) == 0 ? out : std::string();
+  }();
+  return directory;
+}
+
+std::string text_of(const Json& line, std::string_view key) {
+  const Json* value = line.find(key);
+  return value == nullptr || !value->is_string() ? "" : value->as_string();
+}
+
+// What a program does with a model before it serves it.
+base::Result<void> use(const std::string& path, const std::string& kind) {
+  ASSIGN(const auto model, ModelFiles::open(path));
+  if (kind != "tokenizer") {
+    for (const TensorInfo& tensor : model->tensors()) {
+      std::vector<uint8_t> bytes(std::min<uint64_t>(tensor.bytes, 1 << 20));
+      TRY(model->read(tensor, 0, bytes));
+    }
+    consume_bytes(model->metadata().dump());
+  }
+  if (kind == "gguf" || kind == "hf") {
+    ASSIGN(const ModelConfig config, model->config());
+    consume(config);
+  }
+  if (kind != "safetensors") {
+    ASSIGN(const text::TokenizerSpec spec, model->tokenizer());
+    consume(spec);
+  }
+  return {};
+}
+
+// Faults that the readers of this folder cannot see: the template, the tokenizer's expressions and
+// the mixture of experts are judged by who runs them.
+bool judged_elsewhere(const std::string& file) {
+  return file.starts_with("gguf/template_") || file.starts_with("tokenizer/regex_");
+}
+
+void expect_clear(const base::Error& error, const std::string& name) {
+  EXPECT_TRUE(
+      error.kind == base::ErrorKind::invalid_input || error.kind == base::ErrorKind::unsupported ||
+      error.kind == base::ErrorKind::limit_exceeded || error.kind == base::ErrorKind::not_found)
+      << name << ": " << error.message();
+  const std::string message = error.message();
+  EXPECT_TRUE(base::is_utf8(message)) << name;
+  EXPECT_LT(message.size(), message_bytes_max) << name;
+  for (const char c : message) EXPECT_FALSE(static_cast<unsigned char>(c) < 0x20) << name;
+  const std::string base = std::filesystem::path(name).filename();
+  const bool named = message.find(base) != std::string::npos ||
+                     message.find(".json") != std::string::npos ||
+                     message.find(".safetensors") != std::string::npos;
+  EXPECT_TRUE(named) << name << ": " << message;
+}
+
+TEST(Hostile, EveryLineIsHandled) {
+  const std::string cases = cases_directory();
+  ASSERT_FALSE(cases.empty()) << "expand.py failed";
+  const auto manifest = base::parse_json(
+      read_file(std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/hostile/manifest.json"),
+      "manifest.json");
+  ASSERT_TRUE(manifest.has_value());
+  int tried = 0;
+  for (const Json& line : manifest->as_array()) {
+    const std::string kind = text_of(line, "kind"), file = text_of(line, "file");
+    if (kind != "gguf" && kind != "safetensors" && kind != "hf" && kind != "tokenizer") continue;
+    if (line.find("heavy") != nullptr) continue;  // built only on demand
+    ++tried;
+    const Json* seconds = line.find("max_seconds");
+    const Json* bytes = line.find("bytes");
+    std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
+    const uint64_t calm = memory_now("VmRSS:");
+    const auto begin = std::chrono::steady_clock::now();
+    const auto result = use(cases + "/" + file, kind);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    const uint64_t peak = memory_now("VmHWM:");
+    EXPECT_LT(took.count(), seconds == nullptr ? seconds_max : seconds->as_number()) << file;
+    if (!sanitized) {
+      const uint64_t own = bytes == nullptr ? 0 : static_cast<uint64_t>(bytes->as_integer());
+      EXPECT_LT(peak, calm + memory_bytes_max + own) << file;
+    }
+    const std::string expect = text_of(line, "expect");
+    if (std::getenv("NAUTILE_HOSTILE_PRINT") != nullptr) {
+      printf("%-48s %-13s %s\n", file.c_str(), expect.c_str(),
+             result ? "ok" : result.error().message().c_str());
+    }
+    if (!result) expect_clear(result.error(), file);
+    if (expect == "ok") {
+      const bool experts = !result && result.error().kind == base::ErrorKind::unsupported &&
+                           file == "gguf/good_deepseek2.gguf";
+      EXPECT_TRUE(result.has_value() || experts) << file << ": " << result.error().message();
+    } else if (expect == "reject" && !judged_elsewhere(file)) {
+      EXPECT_FALSE(result.has_value()) << file << ": " << text_of(line, "what");
+    }
+  }
+  EXPECT_GT(tried, 300);
+}
+
+}  // namespace
+}  // namespace format
