@@ -34,6 +34,7 @@ class Reader {
                  base::shown_name(*model) + " is not supported; byte-level BPE (\"gpt2\") is",
                  ErrorKind::unsupported);
     }
+    spec_.source = header_.file();
     TRY(read_tokens());
     TRY(read_kinds());
     TRY(read_merges());

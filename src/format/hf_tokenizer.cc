@@ -81,6 +81,7 @@ class Reader {
 
   base::Result<text::TokenizerSpec> run() {
     Json& root = parts_.tokenizer;
+    spec_.source = "tokenizer.json";
     if (!root.is_object()) return bad("the file", "is not an object");
     Json* model = mutable_member(root, "model");
     if (model == nullptr || !model->is_object()) return bad("model", "is missing or not an object");

@@ -13,6 +13,7 @@
 #include "format/byte_source.h"
 #include "format/model_files.h"
 #include "format/model_fuzz.h"
+#include "text/tokenizer.h"
 
 namespace format {
 namespace {
@@ -59,8 +60,33 @@ std::string text_of(const Json& line, std::string_view key) {
   return value == nullptr || !value->is_string() ? "" : value->as_string();
 }
 
+// Compiles the tokenizer and encodes the text of the line.
+base::Result<void> use_tokenizer(text::TokenizerSpec spec, const Json& line) {
+  consume(spec);
+  const auto size = static_cast<int32_t>(spec.tokens.size());
+  ASSIGN(const auto tokenizer, text::Tokenizer::make(std::move(spec)));
+  std::string text;
+  const Json* times = line.find("times");
+  for (int64_t i = 0; i < (times == nullptr ? 1 : times->as_integer()); ++i) {
+    text += text_of(line, "text");
+  }
+  const auto ids = tokenizer->encode(text, {.parse_special = true});
+  for (const int32_t id : ids) {
+    EXPECT_GE(id, 0) << text_of(line, "file");
+    EXPECT_LT(id, size) << text_of(line, "file");
+  }
+  if (const Json* expected = line.find("expected_ids")) {
+    std::vector<int32_t> wanted;
+    for (const Json& id : expected->as_array()) {
+      wanted.push_back(static_cast<int32_t>(id.as_integer()));
+    }
+    EXPECT_EQ(ids, wanted) << text_of(line, "file");
+  }
+  return {};
+}
+
 // What a program does with a model before it serves it.
-base::Result<void> use(const std::string& path, const std::string& kind) {
+base::Result<void> use(const std::string& path, const std::string& kind, const Json& line) {
   ASSIGN(const auto model, ModelFiles::open(path));
   if (kind != "tokenizer") {
     for (const TensorInfo& tensor : model->tensors()) {
@@ -74,8 +100,8 @@ base::Result<void> use(const std::string& path, const std::string& kind) {
     consume(config);
   }
   if (kind != "safetensors") {
-    ASSIGN(const text::TokenizerSpec spec, model->tokenizer());
-    consume(spec);
+    ASSIGN(text::TokenizerSpec spec, model->tokenizer());
+    TRY(use_tokenizer(std::move(spec), line));
   }
   return {};
 }
@@ -120,7 +146,7 @@ TEST(Hostile, EveryLineIsHandled) {
     std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
     const uint64_t calm = memory_now("VmRSS:");
     const auto begin = std::chrono::steady_clock::now();
-    const auto result = use(cases + "/" + file, kind);
+    const auto result = use(cases + "/" + file, kind, line);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     const uint64_t peak = memory_now("VmHWM:");
     EXPECT_LT(took.count(), seconds == nullptr ? seconds_max : seconds->as_number()) << file;

@@ -329,7 +329,10 @@ void TokenizerImpl::encode_plain(std::string_view text, Call& call) const {
 }  // namespace
 
 Result<std::unique_ptr<const Tokenizer>> Tokenizer::make(TokenizerSpec spec) {
-  return TokenizerImpl::make(std::move(spec));
+  const std::string source = spec.source;
+  auto made = TokenizerImpl::make(std::move(spec));
+  if (!made && !source.empty()) made.error().what = source + ": " + made.error().what;
+  return made;
 }
 
 }  // namespace text

@@ -30,6 +30,7 @@ struct PreTokenizerStep {
 };
 
 struct TokenizerSpec {
+  std::string source;               // the file, for errors: "model.gguf"
   std::vector<std::string> tokens;  // by id; byte alphabet for normal ones, literal otherwise
   std::vector<TokenKind> kinds;     // as many as tokens
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
