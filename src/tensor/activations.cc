@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "tensor/arena.h"
+#include "tensor/block_sums.h"
 #include "tensor/kernels.h"
 #include "tensor/workspace.h"
 
@@ -26,67 +27,10 @@ float round_group(const float* x, int count, int8_t* q) {
   return zero ? 0.0f : amax / 127.0f;
 }
 
-// Sum of q over `count`, and of those with k % 4 in {0, 1} alone.
-struct Sums {
-  int all = 0;
-  int first = 0;
-};
-Sums sums_of(const int8_t* q, int count) {
-  Sums sums;
-  for (int i = 0; i < count; ++i) {
-    sums.all += q[i];
-    if (i % 4 < 2) sums.first += q[i];
-  }
+BlockSums sums_of(const int8_t* q, int count) {
+  BlockSums sums;
+  for (int i = 0; i < count; ++i) (i % 4 < 2 ? sums.first : sums.second) += q[i];
   return sums;
-}
-
-int32_t int16_pair(int low, int high) {
-  return static_cast<int32_t>((static_cast<uint32_t>(low) & 0xffffu) | static_cast<uint32_t>(high)
-                                                                           << 16);
-}
-
-int32_t start_of(const Sums& sums, int offset, Isa isa) {
-  if (isa != Isa::avx2) return -offset * sums.all;
-  return int16_pair(-offset * sums.first, -offset * (sums.all - sums.first));
-}
-
-void derive_group32(const QuantRows& rows, int64_t at, int blocks) {
-  const QuantRows::Group32& form = rows.group32;
-  for (int b = 0; b < blocks; ++b) {
-    const int64_t place = at * 8 + b;
-    const int8_t* q = form.q + place * block_k;
-    const Sums sums = sums_of(q, block_k);
-    if (rows.has.scaled_sums) {
-      form.scaled_sum[place] = form.scale[place] * static_cast<float>(sums.all);
-    }
-    if (rows.has.offset_8) form.start_8[place] = start_of(sums, 8, rows.isa);
-    if (rows.has.offset_16) form.start_16[place] = start_of(sums, 16, rows.isa);
-    if (rows.has.offset_128) form.start_128[place] = -128 * sums.all;
-    if (form.wide == nullptr) continue;
-    int16_t* wide = form.wide + place * block_k;
-    for (int i = 0; i < block_k; i += 4) {
-      wide[i] = q[i];
-      wide[i + 1] = q[i + 2];
-      wide[i + 2] = q[i + 1];
-      wide[i + 3] = q[i + 3];
-    }
-  }
-}
-
-void derive_group256(const QuantRows& rows, int64_t at) {
-  const QuantRows::Group256& form = rows.group256;
-  const int8_t* q = form.q + at * superblock_k;
-  if (rows.has.offset_32) {
-    for (int j = 0; j < 16; ++j) {
-      form.start_32[at * 16 + j] = start_of(sums_of(q + 16 * j, 16), 32, rows.isa);
-    }
-  }
-  if (rows.has.pair_sums) {
-    for (int p = 0; p < 4; ++p) {
-      form.pair_sums[at * 4 + p] =
-          int16_pair(sums_of(q + 64 * p, 32).all, sums_of(q + 64 * p + 32, 32).all);
-    }
-  }
 }
 
 void allocate_forms(QuantRows& rows, Workspace& workspace) {
@@ -150,17 +94,26 @@ void quantize_superblock_scalar(const QuantRows& rows, int g, int c) {
   const int count = std::min(superblock_k, rows.k - g * superblock_k);
   const float* x = rows.x + int64_t{c} * rows.k + int64_t{g} * superblock_k;
   const int64_t at = int64_t{g} * rows.n + c;
-  if (rows.has.group32) {
-    for (int b = 0; b < count / block_k; ++b) {
-      const int64_t place = at * 8 + b;
-      rows.group32.scale[place] =
-          round_group(x + b * block_k, block_k, rows.group32.q + place * block_k);
+  for (int b = 0; rows.has.group32 && b < count / block_k; ++b) {
+    const int64_t place = at * 8 + b;
+    int8_t* q = rows.group32.q + place * block_k;
+    rows.group32.scale[place] = round_group(x + b * block_k, block_k, q);
+    store_block32(rows, place, sums_of(q, block_k));
+    if (rows.group32.wide == nullptr) continue;
+    int16_t* wide = rows.group32.wide + place * block_k;
+    for (int i = 0; i < block_k; i += 4) {
+      wide[i] = q[i];
+      wide[i + 1] = q[i + 2];
+      wide[i + 2] = q[i + 1];
+      wide[i + 3] = q[i + 3];
     }
-    derive_group32(rows, at, count / block_k);
   }
   if (rows.has.group256) {
-    rows.group256.scale[at] = round_group(x, count, rows.group256.q + at * superblock_k);
-    derive_group256(rows, at);
+    int8_t* q = rows.group256.q + at * superblock_k;
+    rows.group256.scale[at] = round_group(x, count, q);
+    BlockSums sums[16];
+    for (int j = 0; j < 16; ++j) sums[j] = sums_of(q + 16 * j, 16);
+    store_superblock(rows, at, sums);
   }
 }
 

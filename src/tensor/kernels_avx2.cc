@@ -9,10 +9,9 @@
 //   Q5_1, Q5_K               code <= 31: two sums of 8 products, 8 * 31 * 127 = 31496
 // Sums wrap, so only the final value has to fit; a pair of products never saturates (2 * 63 * 127).
 // Q8_0 goes through 16-bit products instead: two per 32-bit lane.
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstring>
+#include <immintrin.h>
 
 #include "tensor/kernels.h"
 #include "tensor/kernels_generic.h"
@@ -51,12 +50,12 @@ struct Type {
 
 // One superblock of one half, made ready once for all columns.
 struct alignas(64) HalfScratch {
-  float scale[16][half_rows];    // of each block: d, or the integer scale of the K types
-  float minimum[8][half_rows];   // m of Q4_1 and Q5_1
-  float d[half_rows];            // of the K types
-  float dmin[half_rows];         // of Q4_K and Q5_K
-  int16_t minima[4][32];         // pairs of integer minima (blocks 2p, 2p + 1) of each row
-  uint8_t codes[64][line_bytes]; // unpacked quads
+  float scale[16][half_rows];     // of each block: d, or the integer scale of the K types
+  float minimum[8][half_rows];    // m of Q4_1 and Q5_1
+  float d[half_rows];             // of the K types
+  float dmin[half_rows];          // of Q4_K and Q5_K
+  int16_t minima[4][32];          // pairs of integer minima (blocks 2p, 2p + 1) of each row
+  uint8_t codes[64][line_bytes];  // unpacked quads
 };
 
 AVX2_INLINE __m256i load(const void* p) {
@@ -84,13 +83,20 @@ template <Dtype D>
 AVX2_INLINE const uint8_t* body_of(const HalfView& half, int64_t g, int b) {
   const uint8_t* unit = unit_of<D>(half, g, b);
   switch (D) {
-    case Dtype::q4_0: return unit + 64 + b % 2 * 256;
-    case Dtype::q5_0: return unit + 64 + b % 2 * 320;
-    case Dtype::q8_0: return unit + 64 + b % 2 * 512;
-    case Dtype::q4_k: return unit + b * 256;
-    case Dtype::q5_k: return unit + b * 320;
-    case Dtype::q6_k: return unit + 64 + g % 2 * 3328 + b / 4 * 768;  // the group of 64
-    default: return unit + 64;
+    case Dtype::q4_0:
+      return unit + 64 + b % 2 * 256;
+    case Dtype::q5_0:
+      return unit + 64 + b % 2 * 320;
+    case Dtype::q8_0:
+      return unit + 64 + b % 2 * 512;
+    case Dtype::q4_k:
+      return unit + b * 256;
+    case Dtype::q5_k:
+      return unit + b * 320;
+    case Dtype::q6_k:
+      return unit + 64 + g % 2 * 3328 + b / 4 * 768;  // the group of 64
+    default:
+      return unit + 64;
   }
 }
 
@@ -114,8 +120,7 @@ AVX2_INLINE __m256i codes_of(const uint8_t* body, int q, int part, int rows8) {
   const __m256i low = _mm256_and_si256(q < 4 ? line : _mm256_srli_epi16(line, 4), low_mask);
   if constexpr (!Type<D>::fifth) return low;
   const __m256i bits = load(body + 256 + at);
-  const __m256i shifted =
-      q < 4 ? _mm256_slli_epi16(bits, 4 - q) : _mm256_srli_epi16(bits, q - 4);
+  const __m256i shifted = q < 4 ? _mm256_slli_epi16(bits, 4 - q) : _mm256_srli_epi16(bits, q - 4);
   return _mm256_or_si256(low, _mm256_and_si256(shifted, _mm256_set1_epi8(16)));
 }
 
@@ -145,10 +150,8 @@ AVX2_FN void unpack_k_scales(const uint8_t* lines, HalfScratch& scratch) {
     const __m256i b = load(lines + line_bytes + 32 * p);
     const __m256i c = load(lines + 2 * line_bytes + 32 * p);
     __m256i high = _mm256_and_si256(_mm256_srli_epi16(a, 6), _mm256_set1_epi8(3));
-    high = _mm256_or_si256(high,
-                           _mm256_and_si256(_mm256_srli_epi16(b, 4), _mm256_set1_epi8(12)));
-    high = _mm256_or_si256(high,
-                           _mm256_and_si256(_mm256_srli_epi16(c, 2), _mm256_set1_epi8(48)));
+    high = _mm256_or_si256(high, _mm256_and_si256(_mm256_srli_epi16(b, 4), _mm256_set1_epi8(12)));
+    high = _mm256_or_si256(high, _mm256_and_si256(_mm256_srli_epi16(c, 2), _mm256_set1_epi8(48)));
     const __m256i low = _mm256_and_si256(c, six);
     store(scratch.minima[p], _mm256_cvtepu8_epi16(_mm256_castsi256_si128(low)));
     store(scratch.minima[p] + 16, _mm256_cvtepu8_epi16(_mm256_extracti128_si256(low, 1)));
@@ -225,8 +228,11 @@ template <Dtype D>
 AVX2_INLINE Columns columns_at(const QuantRows& x, int64_t at) {
   if constexpr (Type<D>::super) {
     const QuantRows::Group256& form = x.group256;
-    return {form.q + at * superblock_k, nullptr,
-            D == Dtype::q6_k ? form.start_32 + at * 16 : nullptr, form.scale + at, nullptr,
+    return {form.q + at * superblock_k,
+            nullptr,
+            D == Dtype::q6_k ? form.start_32 + at * 16 : nullptr,
+            form.scale + at,
+            nullptr,
             Type<D>::integer_minima ? form.pair_sums + at * 4 : nullptr};
   } else {
     const QuantRows::Group32& form = x.group32;
@@ -236,8 +242,10 @@ AVX2_INLINE Columns columns_at(const QuantRows& x, int64_t at) {
                                               : nullptr;
     return {form.q + at * superblock_k,
             Type<D>::bytes ? form.wide + at * superblock_k : nullptr,
-            start != nullptr ? start + at * 8 : nullptr, form.scale + at * 8,
-            Type<D>::minima ? form.scaled_sum + at * 8 : nullptr, nullptr};
+            start != nullptr ? start + at * 8 : nullptr,
+            form.scale + at * 8,
+            Type<D>::minima ? form.scaled_sum + at * 8 : nullptr,
+            nullptr};
   }
 }
 
@@ -250,8 +258,8 @@ AVX2_INLINE void block_sums(const uint8_t* body, const HalfScratch& scratch, con
   const int8_t* a = x.q + b * 4 * quads;
 #pragma GCC unroll 4
   for (int c = 0; c < NT; ++c) {
-    s[0][c] = x.start != nullptr ? broadcast(x.start + c * Type<D>::blocks + b)
-                                 : _mm256_setzero_si256();
+    s[0][c] =
+        x.start != nullptr ? broadcast(x.start + c * Type<D>::blocks + b) : _mm256_setzero_si256();
     s[1][c] = s[0][c];
   }
   __m256i first[2][NT];
@@ -371,10 +379,14 @@ template <Dtype D, bool unpacked, bool prefetch>
 AVX2_FN void tile_of(int columns, const HalfView& half, int64_t g, int blocks,
                      const HalfScratch& scratch, const Columns& x, float* acc) {
   switch (columns) {
-    case 1: return tile<D, 1, unpacked, prefetch>(half, g, blocks, scratch, x, acc);
-    case 2: return tile<D, 2, unpacked, prefetch>(half, g, blocks, scratch, x, acc);
-    case 3: return tile<D, 3, unpacked, prefetch>(half, g, blocks, scratch, x, acc);
-    default: return tile<D, 4, unpacked, prefetch>(half, g, blocks, scratch, x, acc);
+    case 1:
+      return tile<D, 1, unpacked, prefetch>(half, g, blocks, scratch, x, acc);
+    case 2:
+      return tile<D, 2, unpacked, prefetch>(half, g, blocks, scratch, x, acc);
+    case 3:
+      return tile<D, 3, unpacked, prefetch>(half, g, blocks, scratch, x, acc);
+    default:
+      return tile<D, 4, unpacked, prefetch>(half, g, blocks, scratch, x, acc);
   }
 }
 
@@ -390,8 +402,8 @@ AVX2_FN void panel(const PanelJob& job) {
   const int64_t block_total = job.w->cols / (4 * Type<D>::quads);
   const bool unpack = !Type<D>::bytes && job.columns >= unpack_columns_min;
   for (int64_t g = 0; g * superblock_k < job.w->cols; ++g) {
-    const auto blocks = static_cast<int>(
-        std::min<int64_t>(Type<D>::blocks, block_total - g * Type<D>::blocks));
+    const auto blocks =
+        static_cast<int>(std::min<int64_t>(Type<D>::blocks, block_total - g * Type<D>::blocks));
     for (int h = 0; h < halves; ++h) {
       unpack_scales<D>(views[h], g, blocks, scratch);
       if constexpr (!Type<D>::bytes) {
@@ -416,15 +428,24 @@ AVX2_FN void panel(const PanelJob& job) {
 
 PanelKernel quantized(Dtype dtype) {
   switch (dtype) {
-    case Dtype::q4_0: return panel<Dtype::q4_0>;
-    case Dtype::q4_1: return panel<Dtype::q4_1>;
-    case Dtype::q5_0: return panel<Dtype::q5_0>;
-    case Dtype::q5_1: return panel<Dtype::q5_1>;
-    case Dtype::q8_0: return panel<Dtype::q8_0>;
-    case Dtype::q4_k: return panel<Dtype::q4_k>;
-    case Dtype::q5_k: return panel<Dtype::q5_k>;
-    case Dtype::q6_k: return panel<Dtype::q6_k>;
-    default: return nullptr;
+    case Dtype::q4_0:
+      return panel<Dtype::q4_0>;
+    case Dtype::q4_1:
+      return panel<Dtype::q4_1>;
+    case Dtype::q5_0:
+      return panel<Dtype::q5_0>;
+    case Dtype::q5_1:
+      return panel<Dtype::q5_1>;
+    case Dtype::q8_0:
+      return panel<Dtype::q8_0>;
+    case Dtype::q4_k:
+      return panel<Dtype::q4_k>;
+    case Dtype::q5_k:
+      return panel<Dtype::q5_k>;
+    case Dtype::q6_k:
+      return panel<Dtype::q6_k>;
+    default:
+      return nullptr;
   }
 }
 
@@ -473,10 +494,18 @@ AVX2_FN void float_columns(const uint8_t* w, int count, const PanelJob& job, int
   for (int c = 0; c < job.columns; c += column_tile, x += column_tile * stride) {
     float* acc = job.acc + c * panel_rows + h * half_rows;
     switch (job.columns - c) {
-      case 1: float_tile<stored, 1>(w, count, x, stride, acc); break;
-      case 2: float_tile<stored, 2>(w, count, x, stride, acc); break;
-      case 3: float_tile<stored, 3>(w, count, x, stride, acc); break;
-      default: float_tile<stored, 4>(w, count, x, stride, acc); break;
+      case 1:
+        float_tile<stored, 1>(w, count, x, stride, acc);
+        break;
+      case 2:
+        float_tile<stored, 2>(w, count, x, stride, acc);
+        break;
+      case 3:
+        float_tile<stored, 3>(w, count, x, stride, acc);
+        break;
+      default:
+        float_tile<stored, 4>(w, count, x, stride, acc);
+        break;
     }
   }
 }
@@ -505,10 +534,14 @@ AVX2_FN void float_panel(const PanelJob& job) {
 
 PanelKernel floating(Dtype dtype) {
   switch (dtype) {
-    case Dtype::f32: return float_panel<Stored::f32, false>;
-    case Dtype::f16: return float_panel<Stored::f16, false>;
-    case Dtype::bf16: return float_panel<Stored::bf16, false>;
-    default: return float_panel<Stored::f32, true>;
+    case Dtype::f32:
+      return float_panel<Stored::f32, false>;
+    case Dtype::f16:
+      return float_panel<Stored::f16, false>;
+    case Dtype::bf16:
+      return float_panel<Stored::bf16, false>;
+    default:
+      return float_panel<Stored::f32, true>;
   }
 }
 
@@ -520,8 +553,8 @@ AVX2_FN void silu_product(float* gate, const float* up, int64_t count) {
 }  // namespace
 
 const KernelSet& avx2_kernels() {
-  static constexpr KernelSet set{quantized,    floating, exact_panel,
-                                 silu_product, quantize_superblock_scalar, 256 << 10};
+  static constexpr KernelSet set{
+      quantized, floating, exact_panel, silu_product, quantize_superblock_avx2, 256 << 10};
   return set;
 }
 

@@ -180,6 +180,39 @@ TEST_P(LinearIsa, equals_scalar_bit_for_bit) {
   }
 }
 
+TEST_P(LinearIsa, rounds_activations_as_scalar_does) {
+  base::Pool pool(1);
+  const int n = 5;
+  for (const int k : {256, 1536, 96, 576}) {
+    std::vector<PackedMatrix> matrices;
+    for (const Dtype dtype : packed_types) {
+      if (k % tensor::info(dtype).block_elements == 0) matrices.push_back({dtype, 1, k, nullptr});
+    }
+    std::vector<const PackedMatrix*> pointers;
+    for (const PackedMatrix& matrix : matrices) pointers.push_back(&matrix);
+    auto x = random_activations(int64_t{n} * k, 77);
+    std::fill(x.begin(), x.begin() + 32, 0.0f);
+    x[40] = NAN;
+    x[41] = -INFINITY;
+    for (int i = 0; i < 32; ++i) x[static_cast<size_t>(k + i)] = 1e-39f * static_cast<float>(i);
+    // Each quantiser writes what the forms of the tested ISA need, into zeroed memory.
+    std::vector<Workspace> spaces;
+    std::vector<QuantRows> made;
+    for (int i = 0; i < 2; ++i) {
+      spaces.push_back(std::move(*Workspace::create(quant_rows_bytes(n, k))));
+      made.push_back(quantize_rows(x.data(), n, k, pointers, Precision::int8, GetParam(),
+                                   spaces.back(), pool));
+      if (i == 1) continue;
+      for (int c = 0; c < n; ++c) {
+        for (int g = 0; g * superblock_k < k; ++g) quantize_superblock_scalar(made[0], g, c);
+      }
+    }
+    const auto* scalar = reinterpret_cast<const uint8_t*>(made[0].group32.q);
+    const auto* tested = reinterpret_cast<const uint8_t*>(made[1].group32.q);
+    EXPECT_EQ(0, std::memcmp(scalar, tested, spaces[0].used_bytes())) << k;
+  }
+}
+
 TEST_P(LinearIsa, adds_bias_and_accumulates) {
   base::Pool pool(2);
   const TestMatrix w = random_matrix(Dtype::q4_0, 45, 64, 3);
