@@ -1,0 +1,340 @@
+// The public API from request to last byte, with an engine that does what the test says.
+#include "api/answer.h"
+#include "api/bench_for_test.h"
+
+namespace api {
+namespace {
+
+class PublicTest : public Bench {
+ protected:
+  std::shared_ptr<FakeExchange> chat(const std::string& fields = "",
+                                     const std::string& path = "/v1/chat/completions") {
+    return send("POST", path,
+                R"({"model":"tiny","messages":[{"role":"user","content":"hi"}])" +
+                    (fields.empty() ? "" : "," + fields) + "}");
+  }
+  static engine::Token token(const std::string& text, float logprob = -0.5f) {
+    engine::Token out;
+    out.chosen = {1, text, logprob};
+    out.top = {{1, text, logprob}, {2, "zz", logprob - 1}};
+    return out;
+  }
+};
+
+TEST_F(PublicTest, APlainAnswer) {
+  auto exchange = chat(R"("max_tokens":5,"seed":7)");
+  until_started(1);
+  const engine::Request request = engine_.started(0).request;
+  EXPECT_EQ(request.model, "tiny");
+  EXPECT_EQ(request.tokens_max, 5);
+  EXPECT_EQ(request.sampling.temperature, 0.6) << "the model's default";
+  EXPECT_EQ(request.sampling.seed, 7u);
+  emit(0, engine::Reading{10, 10, 4});
+  emit(0, delta("hm", engine::Part::reasoning));
+  emit(0, delta("Hel"));
+  emit(0, delta("lo"));
+  EXPECT_FALSE(exchange->answered());
+  emit(0, end());
+  ASSERT_EQ(exchange->status, 200);
+  const base::Json body = exchange->json();
+  EXPECT_EQ(body.find("object")->as_string(), "chat.completion");
+  const base::Json& choice = body.find("choices")->as_array()[0];
+  EXPECT_EQ(choice.find("message")->find("content")->as_string(), "Hello");
+  EXPECT_EQ(choice.find("message")->find("reasoning_content")->as_string(), "hm");
+  EXPECT_EQ(choice.find("finish_reason")->as_string(), "stop");
+  EXPECT_TRUE(choice.find("logprobs")->is_null());
+  const base::Json* usage = body.find("usage");
+  EXPECT_EQ(usage->find("prompt_tokens")->as_integer(), 10);
+  EXPECT_EQ(usage->find("prompt_cache_hit_tokens")->as_integer(), 4);
+  EXPECT_EQ(usage->find("prompt_cache_miss_tokens")->as_integer(), 6);
+  EXPECT_EQ(usage->find("total_tokens")->as_integer(), 13);
+  EXPECT_EQ(usage->find("completion_tokens_details")->find("reasoning_tokens")->as_integer(), 1);
+}
+
+TEST_F(PublicTest, AStreamWithUsage) {
+  auto exchange = chat(R"("stream":true,"stream_options":{"include_usage":true})");
+  until_started(1);
+  EXPECT_FALSE(exchange->answered()) << "headers wait until it is admitted";
+  emit(0, engine::Queued{3, 100, 200});
+  EXPECT_EQ(exchange->status, 200);
+  EXPECT_EQ(exchange->header("x-queue-position"), "3");
+  EXPECT_EQ(exchange->header("content-type"), "text/event-stream; charset=utf-8");
+  EXPECT_EQ(exchange->header("x-accel-buffering"), "no");
+  EXPECT_EQ(exchange->header("cache-control"), "no-store");
+  emit(0, delta("a", engine::Part::reasoning));
+  emit(0, delta("b"));
+  emit(0, end(engine::EndReason::length));
+  EXPECT_TRUE(exchange->ended);
+  EXPECT_TRUE(exchange->body.ends_with("data: [DONE]\n\n"));
+  const std::vector<base::Json> events = exchange->events();
+  ASSERT_EQ(events.size(), 5u);
+  const auto delta_of = [&](size_t i) {
+    return *events[i].find("choices")->as_array()[0].find("delta");
+  };
+  EXPECT_EQ(delta_of(0).find("role")->as_string(), "assistant");
+  EXPECT_EQ(delta_of(1).find("reasoning_content")->as_string(), "a");
+  EXPECT_EQ(delta_of(2).find("content")->as_string(), "b");
+  EXPECT_EQ(events[3].find("choices")->as_array()[0].find("finish_reason")->as_string(), "length");
+  EXPECT_TRUE(events[3].find("usage")->is_null());
+  EXPECT_TRUE(events[4].find("choices")->as_array().empty());
+  EXPECT_EQ(events[4].find("usage")->find("completion_tokens")->as_integer(), 3);
+  for (const base::Json& event : events) {
+    EXPECT_EQ(event.find("object")->as_string(), "chat.completion.chunk");
+    EXPECT_EQ(*event.find("id"), *events[0].find("id"));
+  }
+}
+
+TEST_F(PublicTest, ARefusalHasItsStatus) {
+  engine_.refusal_ = base::Error{base::ErrorKind::limit_exceeded, "the prompt is too long", "", ""};
+  auto exchange = chat(R"("stream":true)");
+  until([&] { return exchange->answered(); });
+  EXPECT_EQ(exchange->status, 400);
+  EXPECT_EQ(exchange->json().find("error")->find("code")->as_string(), "context_length_exceeded");
+  engine_.refusal_ = base::Error{base::ErrorKind::unavailable, "the engine is restarting", "", ""};
+  exchange = chat();
+  until([&] { return exchange->answered(); });
+  EXPECT_EQ(exchange->status, 503);
+  EXPECT_EQ(exchange->header("retry-after"), "2");
+  EXPECT_EQ(exchange->header("retry-after-ms"), "2000");
+}
+
+TEST_F(PublicTest, LostInMidStreamIsAnErrorFrame) {
+  auto exchange = chat(R"("stream":true)");
+  until_started(1);
+  emit(0, delta("a"));
+  engine::End lost = end(engine::EndReason::failed);
+  lost.error = {base::ErrorKind::unavailable, "the engine died", "", ""};
+  emit(0, lost);
+  EXPECT_TRUE(exchange->ended);
+  EXPECT_EQ(exchange->body.find("[DONE]"), std::string::npos);
+  EXPECT_EQ(exchange->events().back().find("error")->find("code")->as_string(),
+            "engine_unavailable");
+}
+
+TEST_F(PublicTest, ADisconnectStopsTheCompute) {
+  for (const char* fields : {R"("stream":true)", R"("stream":false)"}) {
+    const size_t before = engine_.started_count();
+    auto exchange = chat(fields);
+    until_started(before + 1);
+    emit(before, delta("a"));
+    exchange->disconnect();
+    ASSERT_EQ(engine_.cancelled().size(), before + 1) << fields;
+    EXPECT_EQ(engine_.cancelled().back(), engine_.started(before).request.id);
+    emit(before, end(engine::EndReason::cancelled));
+  }
+}
+
+TEST_F(PublicTest, AWriteThatFailsStopsTheCompute) {
+  auto exchange = chat(R"("stream":true)");
+  until_started(1);
+  emit(0, delta("a"));
+  exchange->client_gone = true;
+  emit(0, delta("b"));
+  EXPECT_EQ(engine_.cancelled().size(), 1u);
+  emit(0, end(engine::EndReason::cancelled));
+}
+
+TEST_F(PublicTest, AStreamThatWaitsSaysWhere) {
+  auto exchange = chat(R"("stream":true)");
+  until_started(1);
+  emit(0, engine::Queued{2, 3'000, 9'000});
+  server_->advance_ms(Answer::keep_alive_ms + 1);
+  EXPECT_EQ(exchange->body, ": keep-alive position=2 wait_ms=3000-9000\n\n");
+  emit(0, engine::Reading{1, 10, 0});
+  server_->advance_ms(Answer::keep_alive_ms);
+  EXPECT_TRUE(exchange->body.ends_with(": keep-alive\n\n"));
+  emit(0, delta("a"));
+  emit(0, end());
+}
+
+TEST_F(PublicTest, APlainAnswerThatWaitsSendsBlankLinesAfterTenSeconds) {
+  auto exchange = chat();
+  until_started(1);
+  emit(0, engine::Queued{4, 1'000, 2'000});
+  server_->advance_ms(Answer::plain_patience_ms - 1);
+  EXPECT_FALSE(exchange->answered());
+  server_->advance_ms(Answer::keep_alive_ms);
+  EXPECT_EQ(exchange->status, 200);
+  EXPECT_EQ(exchange->header("x-queue-position"), "4");
+  EXPECT_EQ(exchange->body, "\n");
+  emit(0, delta("a"));
+  emit(0, end());
+  EXPECT_TRUE(exchange->ended);
+  EXPECT_EQ(exchange->json().find("object")->as_string(), "chat.completion");
+}
+
+TEST_F(PublicTest, NothingStartedInTenMinutes) {
+  auto exchange = chat();
+  until_started(1);
+  server_->advance_ms(Answer::start_deadline_ms + 1);
+  EXPECT_TRUE(exchange->ended);
+  EXPECT_EQ(exchange->json().find("error")->find("code")->as_string(), "queue_timeout");
+  EXPECT_EQ(engine_.cancelled().size(), 1u);
+  emit(0, end(engine::EndReason::cancelled));
+}
+
+TEST_F(PublicTest, LogprobsOfBothParts) {
+  auto exchange = chat(R"("logprobs":true,"top_logprobs":2)");
+  until_started(1);
+  EXPECT_EQ(engine_.started(0).request.logprobs_top, 2);
+  engine::Delta thought = delta("t", engine::Part::reasoning);
+  thought.logprobs = {token("t")};
+  emit(0, thought);
+  engine::Delta half = delta("");
+  half.logprobs = {token("\xc3")};
+  emit(0, half);
+  engine::Delta rest = delta("é");
+  rest.logprobs = {token("\xa9", -std::numeric_limits<float>::infinity())};
+  emit(0, rest);
+  emit(0, end());
+  const base::Json body = exchange->json();
+  const base::Json* logprobs = body.find("choices")->as_array()[0].find("logprobs");
+  ASSERT_EQ(logprobs->find("content")->as_array().size(), 2u);
+  ASSERT_EQ(logprobs->find("reasoning_content")->as_array().size(), 1u);
+  const base::Json& first = logprobs->find("content")->as_array()[0];
+  EXPECT_EQ(first.find("bytes")->dump(), "[195]");
+  EXPECT_EQ(first.find("top_logprobs")->as_array().size(), 2u);
+  EXPECT_EQ(logprobs->find("content")->as_array()[1].find("logprob")->as_number(), -9999.0);
+}
+
+TEST_F(PublicTest, SeveralVersionsHaveTheirOwnSeeds) {
+  auto exchange = chat(R"("n":2,"seed":10)");
+  until_started(2);
+  EXPECT_EQ(engine_.started(0).request.sampling.seed, 10u);
+  EXPECT_EQ(engine_.started(1).request.sampling.seed, 11u);
+  emit(1, delta("second"));
+  emit(0, delta("first"));
+  emit(1, end());
+  EXPECT_FALSE(exchange->answered());
+  emit(0, end());
+  const base::Json body = exchange->json();
+  const auto& choices = body.find("choices")->as_array();
+  ASSERT_EQ(choices.size(), 2u);
+  EXPECT_EQ(choices[1].find("message")->find("content")->as_string(), "second");
+  EXPECT_EQ(body.find("usage")->find("prompt_tokens")->as_integer(), 10) << "read once";
+  EXPECT_EQ(body.find("usage")->find("completion_tokens")->as_integer(), 6);
+}
+
+TEST_F(PublicTest, EchoWithLogprobsAsLmEvalReadsThem) {
+  auto exchange = send("POST", "/v1/completions",
+                       R"({"model":"tiny","prompt":[[5,6]],"echo":true,"logprobs":1,
+                           "max_tokens":1,"temperature":0})");
+  until_started(1);
+  EXPECT_TRUE(engine_.started(0).request.prompt_logprobs);
+  emit(0, engine::PromptToken{token("A"), false});
+  emit(0, engine::PromptToken{token(" bé"), true});
+  engine::Delta one = delta("c");
+  one.logprobs = {token("c")};
+  emit(0, one);
+  emit(0, end(engine::EndReason::length));
+  const base::Json body = exchange->json();
+  const base::Json& choice = body.find("choices")->as_array()[0];
+  EXPECT_EQ(choice.find("text")->as_string(), "A béc");
+  const base::Json* logprobs = choice.find("logprobs");
+  EXPECT_EQ(logprobs->find("tokens")->dump(), R"(["A"," bé","c"])");
+  EXPECT_EQ(logprobs->find("token_logprobs")->dump(), "[null,-0.5,-0.5]");
+  EXPECT_EQ(logprobs->find("text_offset")->dump(), "[0,1,4]");
+  EXPECT_TRUE(logprobs->find("top_logprobs")->as_array()[0].is_null());
+  EXPECT_EQ(logprobs->find("top_logprobs")->as_array()[1].dump(), R"({" bé":-0.5,"zz":-1.5})");
+}
+
+TEST_F(PublicTest, ACompletionStreamsText) {
+  auto exchange =
+      send("POST", "/completions", R"({"model":"tiny","prompt":"Once","echo":true,"stream":true})");
+  until_started(1);
+  EXPECT_EQ(engine_.started(0).request.tokens_max, 16);
+  emit(0, delta(" upon"));
+  emit(0, end());
+  std::string text;
+  for (const base::Json& event : exchange->events()) {
+    EXPECT_EQ(event.find("object")->as_string(), "text_completion");
+    text += event.find("choices")->as_array()[0].find("text")->as_string();
+  }
+  EXPECT_EQ(text, "Once upon");
+}
+
+TEST_F(PublicTest, AliasesOfBothErasAreTheDefaultModel) {
+  const std::pair<const char*, engine::Thinking> aliases[] = {
+      {"deepseek-chat", engine::Thinking::off},
+      {"deepseek-reasoner", engine::Thinking::on},
+      {"deepseek-flash", engine::Thinking::by_default},
+      {"deepseek-v4-pro", engine::Thinking::by_default}};
+  size_t count = 0;
+  for (const auto& [name, thinking] : aliases) {
+    auto exchange = send(
+        "POST", "/chat/completions",
+        std::string(R"({"messages":[{"role":"user","content":"x"}],"model":")") + name + "\"}");
+    until_started(++count);
+    const engine::Request request = engine_.started(count - 1).request;
+    EXPECT_EQ(request.model, "tiny");
+    EXPECT_EQ(std::get<engine::ChatPrompt>(request.prompt).thinking, thinking) << name;
+    emit(count - 1, end());
+    EXPECT_EQ(exchange->json().find("model")->as_string(), "tiny") << "says what it is";
+  }
+  auto unknown = send("POST", "/v1/chat/completions",
+                      R"({"messages":[{"role":"user","content":"x"}],"model":"gpt-4"})");
+  EXPECT_EQ(unknown->status, 404);
+  EXPECT_EQ(unknown->json().find("error")->find("code")->as_string(), "model_not_found");
+}
+
+TEST_F(PublicTest, UserIdsPartTheCache) {
+  chat();
+  chat(R"("user_id":"a")");
+  chat(R"("user_id":"b")");
+  until_started(3);
+  const uint64_t first = engine_.started(0).request.account;
+  const uint64_t second = engine_.started(1).request.account;
+  EXPECT_NE(first, second);
+  EXPECT_NE(second, engine_.started(2).request.account);
+  for (size_t i = 0; i < 3; ++i) emit(i, end());
+}
+
+TEST_F(PublicTest, TooManyAtOnceIs429WithATime) {
+  std::vector<std::shared_ptr<FakeExchange>> running;
+  for (int i = 0; i < 32; ++i) running.push_back(chat(R"("n":8)"));
+  auto refused = chat();
+  EXPECT_EQ(refused->status, 429);
+  EXPECT_EQ(refused->header("retry-after"), "1");
+  EXPECT_EQ(refused->header("x-should-retry"), "true");
+  until_started(256);
+  for (size_t i = 0; i < 256; ++i) emit(i, end());
+  auto taken = chat();
+  until_started(257);
+  emit(256, end());
+  EXPECT_EQ(taken->status, 200);
+}
+
+TEST_F(PublicTest, ModelsTokensHealthMetrics) {
+  EXPECT_EQ(send("GET", "/models")->json().find("data")->as_array()[0].find("id")->as_string(),
+            "tiny");
+  EXPECT_EQ(send("GET", "/v1/models/tiny")->status, 200);
+  EXPECT_EQ(send("GET", "/v1/models/huge")->status, 404);
+  auto tokens = send("POST", "/v1/tokenize", R"({"prompt":"AB","return_token_strs":true})");
+  until([&] { return tokens->answered(); });
+  EXPECT_EQ(tokens->json().find("tokens")->dump(), "[65,66]");
+  EXPECT_EQ(tokens->json().find("token_strs")->dump(), R"(["A","B"])");
+  auto count = send("POST", "/v1/tokenize", R"({"messages":[{"role":"user","content":"a"}]})");
+  until([&] { return count->answered(); });
+  EXPECT_EQ(count->json().find("count")->as_integer(), 10);
+  auto text = send("POST", "/v1/detokenize", R"({"tokens":[65,66]})");
+  until([&] { return text->answered(); });
+  EXPECT_EQ(text->json().find("prompt")->as_string(), "AB");
+  EXPECT_EQ(send("GET", "/health")->status, 200);
+  engine_.stats_.ready = false;
+  EXPECT_EQ(send("GET", "/health")->status, 503);
+  auto exchange = chat();
+  until_started(1);
+  emit(0, delta("a"));
+  emit(0, end());
+  const std::string metrics = send("GET", "/metrics")->body;
+  for (const char* line :
+       {"vllm:num_requests_running{model_name=\"tiny\"} 0",
+        "vllm:request_success_total{model_name=\"tiny\",finished_reason=\"stop\"} 1",
+        "vllm:time_to_first_token_seconds_count{model_name=\"tiny\"} 1",
+        "vllm:request_generation_tokens_sum{model_name=\"tiny\"} 3", "nautile:engine_ready 0"}) {
+    EXPECT_NE(metrics.find(line), std::string::npos) << line;
+  }
+}
+
+}  // namespace
+}  // namespace api
