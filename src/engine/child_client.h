@@ -28,7 +28,7 @@ class ChildClient : public EngineClient {
  public:
   struct Callbacks {
     // The connection is gone (engine died or broke the protocol). Called on the reading thread,
-    // after every running request got its End. Must not block, must not destroy the client.
+    // after every running request got its End. Must not block, attach, detach or destroy.
     std::function<void()> on_lost;
     // The engine said hello and its models are known.
     std::function<void()> on_ready;

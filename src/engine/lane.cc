@@ -1,0 +1,444 @@
+#include "engine/lane.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
+namespace engine {
+namespace {
+
+constexpr double speed_smoothing = 0.2;          // weight of the newest step
+constexpr int chunk_tokens_min = 16;             // the kernels' tile: less wastes half of it
+constexpr int chunk_tokens_first = 64;           // before anything is measured
+constexpr int64_t echo_logits_max = 8'000'000;   // floats of one step: 32 MB
+constexpr int64_t announce_interval_ns = 1'000'000'000;
+constexpr double guess_bytes_per_s = 10e9;       // of weights read in decoding
+
+int pages_for(int tokens) { return (tokens + model::page_tokens - 1) / model::page_tokens; }
+int64_t ms_between(int64_t from_ns, int64_t to_ns) {
+  return from_ns > 0 && to_ns > from_ns ? (to_ns - from_ns) / 1'000'000 : 0;
+}
+
+}  // namespace
+
+Lane::Lane(const ModelSource& source, std::unique_ptr<LoadedModel> loaded, LaneOptions options,
+           const base::Clock& clock, EngineStats& stats)
+    : source_(source),
+      loaded_(std::move(loaded)),
+      runner_(loaded_->runner()),
+      options_(options),
+      clock_(clock),
+      stats_(stats),
+      index_(runner_.kv_pool()) {
+  double bytes = std::max<double>(1e6, static_cast<double>(runner_.info().weight_bytes));
+  speed_.decode_steps_per_s = guess_bytes_per_s / bytes;
+  speed_.prompt_tokens_per_s = 4 * speed_.decode_steps_per_s;
+}
+
+Lane::~Lane() {
+  CHECK(sequences_.empty(), "end_all() comes before the lane goes");
+}
+
+// ---- requests come and go --------------------------------------------------------------------
+
+void Lane::add(std::unique_ptr<Sequence> sequence) {
+  Sequence& s = *sequence;
+  s.arrival = arrivals_++;
+  if (has_penalties(s.request.sampling)) {
+    for (int32_t id : s.ids) s.history.add(id);
+  }
+  sequences_.push_back(std::move(sequence));
+  announce_waits();
+}
+
+Sequence* Lane::find(uint64_t request_id) {
+  for (auto& s : sequences_) {
+    if (s->request.id == request_id && !s->done) return s.get();
+  }
+  return nullptr;
+}
+
+void Lane::cancel(uint64_t request_id) {
+  if (Sequence* s = find(request_id)) {
+    finish(*s, EndReason::cancelled);
+    remove_finished();
+  }
+}
+
+void Lane::answer_now(uint64_t request_id) {
+  if (Sequence* s = find(request_id)) s->answer_now = true;
+}
+
+void Lane::end_all(EndReason reason, const base::Error& error) {
+  for (auto& s : sequences_) finish(*s, reason, false, error);
+  remove_finished();
+}
+
+int Lane::running() const {
+  return static_cast<int>(std::count_if(sequences_.begin(), sequences_.end(),
+                                        [](const auto& s) { return s->admitted; }));
+}
+int Lane::waiting() const { return static_cast<int>(sequences_.size()) - running(); }
+int Lane::pages_total() const { return runner_.kv_pool().pages_total(); }
+int Lane::pages_used() const { return pages_total() - runner_.kv_pool().pages_free(); }
+
+void Lane::finish(Sequence& s, EndReason reason, bool context_full, base::Error error) {
+  if (s.done) return;
+  int64_t now = clock_.monotonic_ns();
+  if (s.thinking_began_ns > 0) s.thinking_ms += ms_between(s.thinking_began_ns, now);
+  for (const Delta& delta : s.output.finish()) emit(s, delta);
+  End end;
+  end.reason = reason;
+  end.context_full = context_full;
+  end.error = std::move(error);
+  end.usage.prompt_tokens = s.prompt_length;
+  end.usage.cached_tokens = s.cached_tokens;
+  end.usage.completion_tokens = s.completion_tokens();
+  end.usage.reasoning_tokens = s.output.reasoning_tokens();
+  end.usage.seed = s.seed;
+  end.usage.queue_ms = ms_between(s.arrived_ns, s.ever_admitted ? s.admitted_ns : now);
+  end.usage.prompt_ms = ms_between(s.admitted_ns, s.first_token_ns > 0 ? s.first_token_ns : now);
+  end.usage.decode_ms = ms_between(s.first_token_ns, now);
+  end.usage.thinking_ms = s.thinking_ms;
+  s.done = true;
+  release_pages(s);
+  emit(s, end);
+}
+
+void Lane::remove_finished() {
+  std::erase_if(sequences_, [](const auto& s) { return s->done; });
+}
+
+// ---- pages -----------------------------------------------------------------------------------
+
+void Lane::release_pages(Sequence& s) {
+  for (model::PageId page : s.kv.pages) runner_.kv_pool().release(page);
+  s.kv.pages.clear();
+  s.kv.length = 0;
+  s.chain = PrefixIndex::root;
+  s.listed_pages = 0;
+  s.admitted = false;
+}
+
+void Lane::preempt(Sequence& s) {
+  release_pages(s);
+  ++stats_.preemptions;
+}
+
+void Lane::admit(Sequence& s) {
+  s.admitted = true;
+  int64_t now = clock_.monotonic_ns();
+  bool echoing = s.request.prompt_logprobs && s.prompt_tokens_echoed < s.prompt_length;
+  if (options_.prefix_cache && !echoing) {
+    // One id at least is computed: its logits are wanted.
+    int pages_max = (static_cast<int>(s.ids.size()) - 1) / model::page_tokens;
+    auto match = index_.match(s.request.account, s.ids, s.prompt_length, pages_max);
+    s.kv.pages = std::move(match.pages);
+    s.kv.length = static_cast<int>(s.kv.pages.size()) * model::page_tokens;
+    s.chain = match.last;
+    s.listed_pages = static_cast<int>(s.kv.pages.size());
+  }
+  if (s.ever_admitted) return;
+  s.ever_admitted = true;
+  s.admitted_ns = now;
+  s.cached_tokens = std::min(s.kv.length, s.prompt_length);
+  stats_.cached_tokens += static_cast<uint64_t>(s.cached_tokens);
+  emit(s, Reading{s.cached_tokens, s.prompt_length, s.cached_tokens});
+}
+
+bool Lane::reserve(Sequence& s, int tokens) {
+  auto need = static_cast<size_t>(pages_for(s.kv.length + tokens));
+  while (s.kv.pages.size() < need) {
+    model::PageId page = runner_.kv_pool().take();
+    while (page < 0 && index_.evict_one()) page = runner_.kv_pool().take();
+    if (page < 0) return false;
+    s.kv.pages.push_back(page);
+  }
+  return true;
+}
+
+void Lane::list_full_pages(Sequence& s) {
+  if (!options_.prefix_cache) return;
+  while ((s.listed_pages + 1) * model::page_tokens <= s.kv.length) {
+    int start = s.listed_pages * model::page_tokens;
+    auto ids = std::span<const int32_t>(s.ids).subspan(static_cast<size_t>(start),
+                                                       model::page_tokens);
+    int prompt_ids = std::clamp(s.prompt_length - start, 0, model::page_tokens);
+    auto& page = s.kv.pages[static_cast<size_t>(s.listed_pages)];
+    auto listed = index_.insert(s.chain, s.request.account, ids, prompt_ids, page);
+    page = listed.page;
+    s.chain = listed.node;
+    ++s.listed_pages;
+  }
+}
+
+// ---- one step --------------------------------------------------------------------------------
+
+SchedulerState Lane::view() const {
+  SchedulerState state;
+  state.page_tokens = model::page_tokens;
+  state.pages_available = runner_.kv_pool().pages_free() + index_.evictable();
+  state.accounts = accounts_;
+  for (const auto& s : sequences_) {
+    SequenceState v;
+    v.id = static_cast<uint64_t>(s->arrival);  // request ids are the callers'; arrivals are ours
+    v.account = s->request.account;
+    v.arrival = s->arrival;
+    v.admitted = s->admitted;
+    v.length = static_cast<int>(s->ids.size());
+    v.computed = s->kv.length;
+    v.prompt_length = s->prompt_length;
+    v.pages = static_cast<int>(s->kv.pages.size());
+    for (int i = 0; i < v.pages; ++i) {
+      int ours = i < s->listed_pages ? 2 : 1;
+      v.pages_released +=
+          runner_.kv_pool().references(s->kv.pages[static_cast<size_t>(i)]) <= ours;
+    }
+    if (s->request.prompt_logprobs) {
+      v.chunk_tokens_max =
+          static_cast<int>(std::max<int64_t>(1, echo_logits_max / runner_.info().vocab));
+    }
+    int room = source_.status().context_tokens - v.length;
+    int asked = s->request.tokens_max < 0 ? room : s->request.tokens_max - s->completion_tokens();
+    v.tokens_left_max = std::max(0, std::min(room, asked));
+    state.sequences.push_back(v);
+  }
+  return state;
+}
+
+StepBudget Lane::budget() const {
+  StepBudget budget;
+  budget.step_tokens_max = runner_.batch_tokens_max();
+  budget.running_max = std::min(options_.running_max, budget.step_tokens_max);
+  int chunk = options_.prompt_chunk_tokens;
+  if (chunk <= 0) {
+    double measured = speed_.prompt_tokens_per_s * step_target_ms / 1000;
+    chunk = prompt_measured_ ? static_cast<int>(std::min(measured, 1e6)) : chunk_tokens_first;
+    chunk = std::max(chunk / chunk_tokens_min * chunk_tokens_min, chunk_tokens_min);
+  }
+  budget.prompt_tokens_max = std::min(chunk, budget.step_tokens_max);
+  return budget;
+}
+
+void Lane::step() {
+  Plan plan = scheduler_.plan(view(), budget());
+  accounts_ = plan.accounts;
+  auto by_arrival = [this](uint64_t arrival) -> Sequence& {
+    auto found = std::find_if(sequences_.begin(), sequences_.end(), [&](const auto& s) {
+      return static_cast<uint64_t>(s->arrival) == arrival;
+    });
+    CHECK(found != sequences_.end(), "plans name what they were shown");
+    return **found;
+  };
+  for (uint64_t id : plan.preempt) preempt(by_arrival(id));
+  for (uint64_t id : plan.admit) admit(by_arrival(id));
+  std::vector<Row> rows;
+  for (const PlanItem& item : plan.items) {
+    Sequence& s = by_arrival(item.id);
+    // The cache may hold a part of what was planned; a segment has one origin.
+    int border = s.kv.length < s.prompt_length ? s.prompt_length : static_cast<int>(s.ids.size());
+    int tokens = std::min(item.tokens, border - s.kv.length);
+    if (!reserve(s, tokens)) continue;
+    bool echoing = s.request.prompt_logprobs && s.prompt_tokens_echoed < s.prompt_length;
+    bool last = s.kv.length + tokens == static_cast<int>(s.ids.size());
+    rows.push_back({&s, tokens, echoing, echoing || last});
+  }
+  if (rows.empty()) {
+    // The plan promised pages that are not there: a fault of ours, which must not become a loop.
+    finish(*sequences_.back(), EndReason::failed, false,
+           {base::ErrorKind::internal, "the engine ran out of pages", "", "report this"});
+  } else {
+    compute(rows);
+  }
+  remove_finished();
+  announce_waits();
+}
+
+void Lane::compute(std::vector<Row>& rows) {
+  std::vector<model::Segment> segments;
+  int prompt_tokens = 0;
+  int decode_rows = 0;
+  for (const Row& row : rows) {
+    Sequence& s = *row.sequence;
+    bool prompt = s.kv.length < s.prompt_length;
+    auto ids = std::span<const int32_t>(s.ids).subspan(static_cast<size_t>(s.kv.length),
+                                                       static_cast<size_t>(row.tokens));
+    segments.push_back({&s.kv, prompt ? model::Origin::prompt : model::Origin::sampled, ids,
+                        row.wants_logits ? model::Head::text : model::Head::none, row.all_rows});
+    bool decode = !prompt && row.tokens == 1;
+    (decode ? decode_rows : prompt_tokens) += row.tokens;
+    if (prompt) stats_.prompt_tokens += static_cast<uint64_t>(row.tokens);
+  }
+  int64_t began = clock_.monotonic_ns();
+  auto done = runner_.forward(segments, logits_);
+  measure(prompt_tokens, decode_rows, static_cast<double>(clock_.monotonic_ns() - began) * 1e-9);
+  ++stats_.steps;
+  if (!done) {
+    for (const Row& row : rows) finish(*row.sequence, EndReason::failed, false, done.error());
+    return;
+  }
+  after_forward(rows, logits_);
+}
+
+void Lane::after_forward(std::vector<Row>& rows, const model::Logits& logits) {
+  int next_row = 0;
+  for (const Row& row : rows) {
+    Sequence& s = *row.sequence;
+    list_full_pages(s);
+    int first_row = next_row;
+    int count = !row.wants_logits ? 0 : row.all_rows ? row.tokens : 1;
+    next_row += count;
+    bool reading = s.kv.length <= s.prompt_length && s.first_token_ns == 0;
+    if (reading) emit(s, Reading{s.kv.length, s.prompt_length, s.cached_tokens});
+    if (row.all_rows && !echo(s, s.kv.length - row.tokens, count, logits, first_row)) continue;
+    if (s.kv.length < static_cast<int>(s.ids.size())) continue;
+    if (s.request.tokens_max == 0) {
+      finish(s, EndReason::length);
+    } else {
+      sample(s, logits.row(first_row + count - 1));
+    }
+  }
+}
+
+void Lane::measure(int prompt_tokens, int decode_rows, double seconds) {
+  if (seconds <= 0) return;
+  auto blend = [](double& value, bool& measured, double now) {
+    value = measured ? value + speed_smoothing * (now - value) : now;
+    measured = true;
+  };
+  if (prompt_tokens == 0) {
+    blend(speed_.decode_steps_per_s, decode_measured_, 1 / seconds);
+    return;
+  }
+  // In a mixed step the decode rows are thought to take what they take alone.
+  double rest = seconds - (decode_rows > 0 && decode_measured_ ? 1 / speed_.decode_steps_per_s : 0);
+  rest = std::max(rest, seconds / 4);
+  blend(speed_.prompt_tokens_per_s, prompt_measured_, prompt_tokens / rest);
+}
+
+// ---- what comes out --------------------------------------------------------------------------
+
+// Row j after position p tells how likely the id at p + j + 1 was. False: the request has ended.
+bool Lane::echo(Sequence& s, int first_position, int rows, const model::Logits& logits, int row) {
+  auto emit_token = [&](int position, bool has_logprob, Token token) {
+    if (position < s.prompt_tokens_echoed) return;  // computed again after a preemption
+    s.prompt_tokens_echoed = position + 1;
+    emit(s, PromptToken{std::move(token), has_logprob});
+  };
+  if (first_position == 0) {
+    Token first;
+    first.chosen.id = s.ids[0];
+    first.chosen.text = source_.prompts().tokenizer().bytes(s.ids[0]);
+    emit_token(0, false, std::move(first));
+  }
+  for (int j = 0; j < rows; ++j) {
+    int position = first_position + j + 1;
+    if (position >= s.prompt_length) break;
+    auto token = describe(s, s.ids[static_cast<size_t>(position)], logits.row(row + j));
+    if (!token) return false;
+    emit_token(position, true, std::move(*token));
+  }
+  return true;
+}
+
+std::optional<Token> Lane::describe(const Sequence& s, int32_t id,
+                                    std::span<const float> logits) {
+  const text::Tokenizer& tokenizer = source_.prompts().tokenizer();
+  auto found = sampler_.logprobs(logits, id, std::max(0, s.request.logprobs_top));
+  if (!found) {
+    finish(const_cast<Sequence&>(s), EndReason::failed, false, found.error());
+    return std::nullopt;
+  }
+  auto named = [&](const IdLogprob& l) {
+    return TokenLogprob{l.id, std::string(tokenizer.bytes(l.id)), l.logprob};
+  };
+  Token token{named(found->chosen), {}};
+  for (const IdLogprob& l : found->top) token.top.push_back(named(l));
+  return token;
+}
+
+base::Result<int32_t> Lane::next_id(Sequence& s, std::span<const float> logits) {
+  int budget = s.request.thinking_tokens_max;
+  bool over = budget >= 0 && s.output.reasoning_tokens() >= budget;
+  if (s.output.in_reasoning() && (s.answer_now || over)) return source_.prompts().marks().close;
+  return sampler_.pick(logits, s.history, s.request.sampling,
+                       uniform(s.seed, static_cast<uint64_t>(s.ids.size())));
+}
+
+void Lane::sample(Sequence& s, std::span<const float> logits) {
+  auto id = next_id(s, logits);
+  if (!id) {
+    finish(s, EndReason::failed, false, id.error());
+    return;
+  }
+  std::optional<Token> token;
+  if (s.request.logprobs_top >= 0) {
+    token = describe(s, *id, logits);
+    if (!token) return;
+  }
+  accept(s, *id, std::move(token));
+}
+
+bool Lane::ends_answer(const Sequence& s, int32_t id) const {
+  const auto& stops = s.request.stop_ids;
+  if (std::find(stops.begin(), stops.end(), id) != stops.end()) return true;
+  return !s.request.ignore_end_tokens && source_.prompts().tokenizer().is_end(id);
+}
+
+// Called after every token: keeps the clock of the thinking.
+void Lane::note_thinking(Sequence& s) {
+  int64_t now = clock_.monotonic_ns();
+  if (s.output.in_reasoning() && s.thinking_began_ns == 0) {
+    s.thinking_began_ns = now;
+  } else if (!s.output.in_reasoning() && s.thinking_began_ns > 0) {
+    s.thinking_ms += ms_between(s.thinking_began_ns, now);
+    s.thinking_began_ns = 0;
+  }
+}
+
+void Lane::accept(Sequence& s, int32_t id, std::optional<Token> token) {
+  if (s.first_token_ns == 0) {
+    s.first_token_ns = clock_.monotonic_ns();
+    note_thinking(s);
+  }
+  s.ids.push_back(id);
+  if (has_penalties(s.request.sampling)) s.history.add(id);
+  ++stats_.generated_tokens;
+  if (ends_answer(s, id)) {
+    finish(s, EndReason::stop);
+    return;
+  }
+  auto pushed = s.output.push(id, std::move(token));
+  note_thinking(s);
+  for (const Delta& delta : pushed.deltas) emit(s, delta);
+  if (pushed.stopped) {
+    finish(s, EndReason::stop);
+  } else if (s.request.tokens_max >= 0 && s.completion_tokens() >= s.request.tokens_max) {
+    finish(s, EndReason::length);
+  } else if (static_cast<int>(s.ids.size()) >= source_.status().context_tokens) {
+    finish(s, EndReason::length, true);
+  }
+}
+
+void Lane::announce_waits() {
+  longest_wait_ms_ = 0;
+  if (waiting() == 0) return;
+  int64_t now = clock_.monotonic_ns();
+  for (const WaitEstimate& wait : estimate_waits(view(), budget(), speed_)) {
+    longest_wait_ms_ = std::max(longest_wait_ms_, wait.ms_high);
+    for (auto& s : sequences_) {
+      if (static_cast<uint64_t>(s->arrival) != wait.id || s->ever_admitted || s->done) continue;
+      bool moved = s->announced.position != wait.position;
+      double change = std::abs(static_cast<double>(wait.ms_high - s->announced.ms_high));
+      bool drifted = change > 0.2 * static_cast<double>(s->announced.ms_high) + 100 &&
+                     now - s->announced_ns > announce_interval_ns;
+      if (!moved && !drifted) continue;
+      s->announced = wait;
+      s->announced_ns = now;
+      emit(*s, Queued{wait.position, wait.ms_low, wait.ms_high});
+    }
+  }
+}
+
+}  // namespace engine

@@ -1,0 +1,47 @@
+// OutputStream: sampled ids to the text that leaves the engine, in one place and by token id:
+//
+//   id -> bytes -> whole characters -> reasoning | answer -> stop strings -> Delta
+//
+// Text is held back while a character is unfinished or while it may be the beginning of a stop
+// string; the ids wait with it, so that a Delta accounts for the ids that its text is made of.
+// Stop strings are looked for in the answer, not in the reasoning.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/prompt.h"
+#include "text/tokenizer.h"
+
+namespace engine {
+
+class OutputStream {
+ public:
+  // `tokenizer` outlives the stream.
+  OutputStream(const text::Tokenizer& tokenizer, ThinkingMarks marks, bool in_reasoning,
+               std::vector<std::string> stop_strings);
+  ~OutputStream();
+
+  struct Pushed {
+    std::vector<Delta> deltas;
+    bool stopped = false;  // a stop string is complete: what follows it is not part of the output
+  };
+  // `token` present: log-probabilities were asked for.
+  Pushed push(int32_t id, std::optional<Token> token);
+  // The end of the answer: what was held back. `id`: the end token, which has no text.
+  std::vector<Delta> finish();
+
+  bool in_reasoning() const;
+  int reasoning_tokens() const { return reasoning_tokens_; }
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+  int reasoning_tokens_ = 0;
+};
+
+}  // namespace engine

@@ -1,0 +1,222 @@
+#include "engine/prompt.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace engine {
+namespace {
+
+constexpr std::string_view open_text = "<think>";
+constexpr std::string_view close_text = "</think>";
+// What an answer needs at least when the oldest exchanges are left out to make room.
+constexpr int answer_room_tokens_max = 1024;
+
+base::Json message_json(const Message& m) {
+  base::Json json = base::Json::object({{"role", m.role}, {"content", m.content}});
+  if (!m.name.empty()) json.set("name", m.name);
+  if (!m.reasoning_content.empty()) json.set("reasoning_content", m.reasoning_content);
+  return json;
+}
+
+void append_user_text(text::Rendered& rendered, const std::string& typed) {
+  if (typed.empty()) return;
+  size_t begin = rendered.text.size();
+  rendered.text += typed;
+  rendered.user_text.push_back({begin, rendered.text.size()});
+}
+
+// The messages without the `dropped` oldest exchanges; system messages stay.
+std::vector<Message> without_oldest(const std::vector<Message>& messages, int dropped) {
+  std::vector<Message> kept;
+  int users = 0;
+  for (const Message& m : messages) {
+    users += m.role == "user";
+    if (m.role == "system" || users > dropped) kept.push_back(m);
+  }
+  return kept;
+}
+
+}  // namespace
+
+std::unique_ptr<const PromptBuilder> PromptBuilder::make(
+    std::shared_ptr<const text::Tokenizer> tokenizer,
+    std::shared_ptr<const text::ChatTemplate> chat_template, std::string_view template_source,
+    int vocab) {
+  auto builder = std::unique_ptr<PromptBuilder>(new PromptBuilder());
+  builder->tokenizer_ = std::move(tokenizer);
+  builder->chat_template_ = std::move(chat_template);
+  builder->vocab_ = vocab;
+  const text::Tokenizer& t = *builder->tokenizer_;
+  builder->marks_ = {t.id_of(open_text), t.id_of(close_text)};
+  // DeepSeek's turn marks together with <think>: R1 and its distills, whatever they are built on.
+  builder->r1_family_ = builder->marks_.exist() && t.id_of("<｜User｜>") >= 0;
+  builder->thinking_ = builder->detect_thinking(template_source);
+  return builder;
+}
+
+ThinkingSupport PromptBuilder::detect_thinking(std::string_view template_source) const {
+  if (!marks_.exist() || !chat_template_) return ThinkingSupport::never;
+  std::vector<Message> probe = {{.role = "user", .content = "?"}};
+  // A fixed time: a template that prints the date must not look like one that thinks.
+  auto on = render(probe, Thinking::on, nullptr, 0);
+  auto off = render(probe, Thinking::off, nullptr, 0);
+  if (on && off && on->text != off->text) return ThinkingSupport::optional;
+  bool mentions = template_source.find("think>") != std::string_view::npos;
+  return mentions ? ThinkingSupport::always : ThinkingSupport::never;
+}
+
+base::Result<text::Rendered> PromptBuilder::render(const std::vector<Message>& messages,
+                                                   Thinking thinking, const base::Json& arguments,
+                                                   int64_t now_unix) const {
+  base::Json list = base::Json::array();
+  for (const Message& m : messages) list.push(message_json(m));
+  const text::TokenizerSpec& spec = tokenizer_->spec();
+  auto literal = [&](int32_t id) {
+    return id >= 0 ? std::string(tokenizer_->bytes(id)) : std::string();
+  };
+  base::Json context = base::Json::object({{"messages", std::move(list)},
+                                           {"tools", nullptr},
+                                           {"add_generation_prompt", true},
+                                           {"bos_token", literal(spec.bos_id)},
+                                           {"eos_token", literal(spec.eos_id)}});
+  if (thinking != Thinking::by_default) {
+    // Two names are in use: Qwen's and DeepSeek's.
+    context.set("enable_thinking", thinking == Thinking::on);
+    context.set("thinking", thinking == Thinking::on);
+  }
+  if (arguments.is_object()) {
+    for (const auto& [key, value] : arguments.as_object()) {
+      if (key == "messages" || key == "add_generation_prompt") {
+        return base::fail(base::ErrorKind::invalid_input,
+                          "a template argument may not be called " + base::shown_name(key));
+      }
+      context.set(key, value);
+    }
+  }
+  return chat_template_->render(context, now_unix);
+}
+
+bool PromptBuilder::ends_in_reasoning(const text::Rendered& rendered) const {
+  if (!marks_.exist()) return false;
+  // Only what the template wrote after the last text of a person: they may type "<think>" too.
+  size_t from = rendered.user_text.empty() ? 0 : rendered.user_text.back().end;
+  std::string_view tail = std::string_view(rendered.text).substr(from);
+  size_t open = tail.rfind(open_text);
+  size_t close = tail.rfind(close_text);
+  return open != std::string_view::npos && (close == std::string_view::npos || close < open);
+}
+
+void PromptBuilder::open_or_close_thinking(text::Rendered& rendered, Thinking thinking) const {
+  if (thinking_ != ThinkingSupport::always) return;
+  bool open = ends_in_reasoning(rendered);
+  if (thinking == Thinking::off) {
+    // These models have no switch; an empty thought is the known way around it.
+    rendered.text += open ? "\n</think>\n\n" : "<think>\n\n</think>\n\n";
+  } else if (!open && r1_family_) {
+    // DeepSeek's advice: every answer is made to begin with it. (First templates lacked it.)
+    rendered.text += "<think>\n";
+  }
+}
+
+bool PromptBuilder::continue_answer(text::Rendered& rendered, const Message& begun) const {
+  if (ends_in_reasoning(rendered)) {
+    append_user_text(rendered, begun.reasoning_content);
+    if (begun.content.empty()) return true;
+    rendered.text += "\n</think>\n\n";
+  }
+  append_user_text(rendered, begun.content);
+  return false;
+}
+
+base::Result<PreparedPrompt> PromptBuilder::build_chat(const ChatPrompt& prompt,
+                                                       int64_t now_unix) const {
+  if (!chat_template_) {
+    return base::fail(base::ErrorKind::unsupported, "this model has no chat template",
+                      "its file carries none", "use /v1/completions, or another model");
+  }
+  if (prompt.messages.empty()) {
+    return base::fail(base::ErrorKind::invalid_input, "there are no messages");
+  }
+  std::vector<Message> messages = prompt.messages;
+  std::optional<Message> begun;
+  if (messages.back().prefix && messages.back().role == "assistant") {
+    begun = std::move(messages.back());
+    messages.pop_back();
+  }
+  Thinking thinking = prompt.thinking;
+  // The template of a distill may close the thinking unless it is asked for; R1 always thinks.
+  Thinking asked = thinking == Thinking::by_default && r1_family_ &&
+                           thinking_ == ThinkingSupport::optional
+                       ? Thinking::on
+                       : thinking;
+  ASSIGN(text::Rendered rendered, render(messages, asked, prompt.template_arguments, now_unix));
+  open_or_close_thinking(rendered, thinking);
+  PreparedPrompt prepared;
+  prepared.in_reasoning = begun ? continue_answer(rendered, *begun) : ends_in_reasoning(rendered);
+  std::vector<text::Tokenizer::Span> spans;
+  for (const auto& span : rendered.user_text) spans.push_back({span.begin, span.end});
+  prepared.ids = tokenizer_->encode_rendered(rendered.text, spans);
+  const text::TokenizerSpec& spec = tokenizer_->spec();
+  bool lacks_bos = prepared.ids.empty() || prepared.ids.front() != spec.bos_id;
+  if (spec.add_bos && spec.bos_id >= 0 && lacks_bos) {
+    prepared.ids.insert(prepared.ids.begin(), spec.bos_id);
+  }
+  return prepared;
+}
+
+base::Result<PreparedPrompt> PromptBuilder::build(const Prompt& prompt, int64_t now_unix) const {
+  PreparedPrompt prepared;
+  if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) {
+    ASSIGN(prepared, build_chat(*chat, now_unix));
+  } else if (const auto* plain = std::get_if<TextPrompt>(&prompt)) {
+    prepared.ids = tokenizer_->encode(plain->text, {.parse_special = true,
+                                                    .add_bos = plain->add_bos});
+    // An empty prompt asks for text from the model's own beginning.
+    if (prepared.ids.empty() && tokenizer_->spec().bos_id >= 0) {
+      prepared.ids.push_back(tokenizer_->spec().bos_id);
+    }
+  } else {
+    prepared.ids = std::get<IdsPrompt>(prompt).ids;
+  }
+  if (prepared.ids.empty()) {
+    return base::fail(base::ErrorKind::invalid_input, "the prompt is empty");
+  }
+  for (int32_t id : prepared.ids) {
+    if (id < 0 || id >= vocab_) {
+      return base::fail(base::ErrorKind::invalid_input,
+                        fmt::format("token {} is not in the vocabulary", id),
+                        fmt::format("it has the ids 0 to {}", vocab_ - 1));
+    }
+  }
+  return prepared;
+}
+
+base::Result<PromptSize> PromptBuilder::measure(const ChatPrompt& prompt, int context_tokens,
+                                                int64_t now_unix) const {
+  ASSIGN(PreparedPrompt whole, build(prompt, now_unix));
+  PromptSize size;
+  size.tokens = static_cast<int>(whole.ids.size());
+  size.context_tokens = context_tokens;
+  if (size.tokens < context_tokens) return size;
+  int room = std::min(answer_room_tokens_max, context_tokens / 4);
+  auto fits = [&](int dropped) {
+    ChatPrompt shorter{without_oldest(prompt.messages, dropped), prompt.thinking,
+                       prompt.template_arguments};
+    auto built = build(shorter, now_unix);
+    return built && static_cast<int>(built->ids.size()) + room <= context_tokens;
+  };
+  auto users = static_cast<int>(std::count_if(prompt.messages.begin(), prompt.messages.end(),
+                                              [](const Message& m) { return m.role == "user"; }));
+  size.drop_exchanges = -1;
+  if (users < 2 || !fits(users - 1)) return size;
+  int low = 0;           // does not fit
+  int high = users - 1;  // fits
+  while (high - low > 1) {
+    int middle = low + (high - low) / 2;
+    (fits(middle) ? high : low) = middle;
+  }
+  size.drop_exchanges = high;
+  return size;
+}
+
+}  // namespace engine

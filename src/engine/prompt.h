@@ -1,0 +1,73 @@
+// PromptBuilder: structured messages to token ids, by the template and vocabulary of one model file
+// (untrusted: both run under limits). It also knows how the model thinks:
+//
+//   never     the vocabulary has no <think> and </think>, or the template never mentions them
+//   optional  the template writes another prompt when enable_thinking (or thinking) changes
+//   always    R1 and its kind: the prompt ends with an open <think>, or the model opens it itself
+//
+// Immutable after make(): any thread may use it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace engine {
+
+struct ThinkingMarks {
+  int32_t open = -1, close = -1;  // -1: the vocabulary has none
+  bool exist() const { return open >= 0 && close >= 0; }
+};
+
+struct PreparedPrompt {
+  std::vector<int32_t> ids;
+  bool in_reasoning = false;  // the prompt ends inside an open <think>
+};
+
+class PromptBuilder {
+ public:
+  // `chat_template` may be null: then chat prompts are refused. `vocab`: ids that the model has.
+  static std::unique_ptr<const PromptBuilder> make(
+      std::shared_ptr<const text::Tokenizer> tokenizer,
+      std::shared_ptr<const text::ChatTemplate> chat_template, std::string_view template_source,
+      int vocab);
+
+  // unsupported: no template; invalid_input: the template refuses these messages, or an id is not
+  // in the vocabulary, or nothing is left to read.
+  base::Result<PreparedPrompt> build(const Prompt& prompt, int64_t now_unix) const;
+  // `fits_below`: the context. See PromptSize.
+  base::Result<PromptSize> measure(const ChatPrompt& prompt, int context_tokens,
+                                   int64_t now_unix) const;
+
+  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
+  ThinkingSupport thinking() const { return thinking_; }
+  const ThinkingMarks& marks() const { return marks_; }
+  bool has_template() const { return chat_template_ != nullptr; }
+  bool is_r1_family() const { return r1_family_; }
+
+ private:
+  PromptBuilder() = default;
+  base::Result<text::Rendered> render(const std::vector<Message>& messages, Thinking thinking,
+                                      const base::Json& arguments, int64_t now_unix) const;
+  base::Result<PreparedPrompt> build_chat(const ChatPrompt& prompt, int64_t now_unix) const;
+  void open_or_close_thinking(text::Rendered& rendered, Thinking thinking) const;
+  // Appends what the answer already has; true: it breaks off inside the thinking.
+  bool continue_answer(text::Rendered& rendered, const Message& begun) const;
+  bool ends_in_reasoning(const text::Rendered& rendered) const;
+  ThinkingSupport detect_thinking(std::string_view template_source) const;
+
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
+  std::shared_ptr<const text::ChatTemplate> chat_template_;
+  ThinkingMarks marks_;
+  ThinkingSupport thinking_ = ThinkingSupport::never;
+  bool r1_family_ = false;
+  int vocab_ = 0;
+};
+
+}  // namespace engine
