@@ -396,7 +396,7 @@ void Engine::announce_loading() {
   int64_t now = parts_.clock->monotonic_ns();
   for (Slot& slot : slots_) {
     bool due = now - slot.load_announced_ns >= loading_interval_ms * 1'000'000;
-    if (slot.lane || slot.held.empty() || !due) continue;
+    if ((slot.lane && !slot.draining) || slot.held.empty() || !due) continue;
     slot.load_announced_ns = now;
     double fraction = slot.state == State::loading ? std::clamp(load_fraction_.load(), 0., 1.) : 0;
     double spent_ms = static_cast<double>(now - slot.load_began_ns) / 1e6;

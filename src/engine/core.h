@@ -3,9 +3,9 @@
 // tokenised on the caller's thread, weights are read on a loading thread. Without work the model
 // thread sleeps: no timer runs.
 //
-//   caller: start() -> render, tokenise, check -> mailbox \
-//   caller: cancel() ---------------------------> mailbox --> model thread: lanes -> sinks
-//   loading thread: weights --------------------> mailbox /
+//   caller: start() -> render, tokenise, check -> mailbox --+
+//   caller: cancel() ---------------------------> mailbox --+-> model thread: lanes -> sinks
+//   loading thread: weights --------------------> mailbox --+
 //
 // Residency: a model is loaded when somebody asks for it. If it does not fit beside the others, the
 // least recently used idle one is unloaded; if all are busy, the one used longest ago takes no new
@@ -38,8 +38,8 @@ class Engine final : public EngineClient {
   };
   struct Parts {
     std::vector<std::unique_ptr<ModelSource>> sources;
-    const base::Clock* clock = nullptr;    // outlives the engine; never null
-    base::Random* random = nullptr;        // seeds that nobody chose; never null
+    std::shared_ptr<const base::Clock> clock;
+    std::unique_ptr<base::Random> random;  // seeds that nobody chose
     uint64_t memory_bytes_max = 0;
     Hooks hooks;
   };

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/check.h"
 #include "engine/channel.h"
 #include "engine/core.h"
 #include "engine/open_models.h"
@@ -67,9 +68,14 @@ class Child {
  public:
   Child(int fd, const EngineOptions& options) {
     // Opening models takes a moment: the gate's hello waits in the socket meanwhile.
-    engine_ = open_engine(
-        options, {.models_changed = [this] { send(wire::Models{engine_models()}); },
-                  .stats_changed = [this](const EngineStats& stats) { send_stats(stats); }});
+    Engine::Hooks hooks;
+    hooks.models_changed = [this] {
+      if (welcomed()) send(wire::Models{engine_->models()});
+    };
+    hooks.stats_changed = [this](const EngineStats& stats) { send_stats(stats); };
+    auto opened = open_engine(options, BrokenModel::leave_out, std::move(hooks));
+    CHECK(opened.has_value(), "models that cannot be opened are left out");
+    engine_ = std::move(*opened);
     auto channel = std::make_unique<Channel>(
         fd, Channel::Options{wire::to_engine_bytes_max, wire::to_gate_bytes_max},
         Channel::Handlers{.on_frame = [this](wire::Frame frame) { return take(std::move(frame)); },
@@ -92,7 +98,11 @@ class Child {
   }
 
  private:
-  std::vector<ModelStatus> engine_models() { return engine_ ? engine_->models() : empty_; }
+  // After the gate's hello; by then the constructor is through.
+  bool welcomed() {
+    std::lock_guard lock(mutex_);
+    return welcomed_;
+  }
 
   void send(const wire::Frame& frame) {
     Channel* channel = nullptr;
@@ -135,13 +145,13 @@ class Child {
   }
   bool take(wire::Hello& f) {
     if (f.version != wire::version) return false;
-    (void)channel_->send(wire::Welcome{wire::version, engine_models()});
+    (void)channel_->send(wire::Welcome{wire::version, engine_->models()});
     {
       std::lock_guard lock(mutex_);
       welcomed_ = true;
     }
     // What changed between the two lines above.
-    (void)channel_->send(wire::Models{engine_models()});
+    (void)channel_->send(wire::Models{engine_->models()});
     (void)channel_->send(wire::Stats{engine_->stats()});
     return true;
   }
@@ -203,7 +213,6 @@ class Child {
   }
 
   base::SystemClock clock_;
-  const std::vector<ModelStatus> empty_;
   std::mutex mutex_;
   std::condition_variable opened_;
   bool welcomed_ = false;

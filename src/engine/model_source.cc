@@ -1,0 +1,190 @@
+#include "engine/model_source.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cctype>
+#include <thread>
+#include <utility>
+
+#include "base/pool.h"
+#include "format/model_files.h"
+#include "model/decoder.h"
+#include "tensor/linear.h"
+
+namespace engine {
+namespace {
+
+constexpr int cache_tokens_least = 16'384;
+constexpr int context_tokens_least = 2'048;  // what the search for a fitting context ends at
+constexpr int batch_tokens_max = 512;
+constexpr int threads_max = 256;
+
+int pages_for(int tokens) { return (tokens + model::page_tokens - 1) / model::page_tokens; }
+
+class FileModel final : public LoadedModel {
+ public:
+  FileModel(std::unique_ptr<base::Pool> pool, std::unique_ptr<model::ModelRunner> runner)
+      : pool_(std::move(pool)), runner_(std::move(runner)) {}
+  model::ModelRunner& runner() override { return *runner_; }
+
+ private:
+  std::unique_ptr<base::Pool> pool_;  // the runner borrows it
+  std::unique_ptr<model::ModelRunner> runner_;
+};
+
+class FileSource final : public ModelSource {
+ public:
+  FileSource(ModelStatus status, std::unique_ptr<format::ModelFiles> files,
+             std::unique_ptr<const PromptBuilder> prompts, model::RunnerOptions runner, int threads)
+      : status_(std::move(status)),
+        files_(std::move(files)),
+        prompts_(std::move(prompts)),
+        runner_(runner),
+        threads_(threads) {}
+
+  const ModelStatus& status() const override { return status_; }
+  const PromptBuilder& prompts() const override { return *prompts_; }
+  bool exact() const override { return runner_.precision == tensor::Precision::exact; }
+
+  base::Result<std::unique_ptr<LoadedModel>> load(const LoadProgress& progress) const override {
+    // A pool of its own: weights may be packed while another model computes.
+    auto pool = std::make_unique<base::Pool>(threads_);
+    model::RunnerOptions options = runner_;
+    options.pool = pool.get();
+    options.load.progress = progress.progress;
+    options.load.cancel = progress.cancel;
+    ASSIGN(auto runner, model::make_runner(*files_, options));
+    return std::make_unique<FileModel>(std::move(pool), std::move(runner));
+  }
+
+ private:
+  ModelStatus status_;
+  std::unique_ptr<format::ModelFiles> files_;
+  std::unique_ptr<const PromptBuilder> prompts_;
+  model::RunnerOptions runner_;
+  int threads_;
+};
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+// What the file states, else what the family's makers advise.
+base::Json sampling_defaults(const format::ModelConfig& config, const PromptBuilder& prompts) {
+  base::Json defaults = base::Json::object();
+  if (prompts.is_r1_family()) {
+    defaults = base::Json::object({{"temperature", 0.6}, {"top_p", 0.95}});
+  } else if (lower(config.name).find("smollm2") != std::string::npos) {
+    defaults = base::Json::object({{"temperature", 0.2}, {"top_p", 0.9}});
+  }
+  if (config.sampling_defaults.is_object()) {
+    for (const auto& [key, value] : config.sampling_defaults.as_object()) defaults.set(key, value);
+  }
+  return defaults;
+}
+
+int64_t modified_unix(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 ? static_cast<int64_t>(info.st_mtime) : 0;
+}
+
+struct Fit {
+  int context_tokens = 0;
+  int kv_pages = 0;
+  model::MemoryPlan plan;
+};
+
+// Two contexts of cache where there is room; else one; else a shorter context, unless a person
+// asked for this one. If nothing fits, the last try is returned and load() refuses with numbers.
+base::Result<Fit> fit(const format::ModelFiles& files, model::RunnerOptions runner, int declared,
+                      const ModelEntry& entry, const EngineOptions& options,
+                      uint64_t memory_bytes_max) {
+  bool asked = entry.context_tokens > 0;
+  int context = std::min(declared, asked ? entry.context_tokens : default_context_max);
+  int cache = options.kv_tokens > 0 ? options.kv_tokens : std::max(2 * context, cache_tokens_least);
+  Fit fit;
+  for (;;) {
+    fit.kv_pages = pages_for(cache);
+    fit.context_tokens = std::min(context, fit.kv_pages * model::page_tokens);
+    runner.kv_pages = fit.kv_pages;
+    runner.context_tokens_max = fit.context_tokens;
+    ASSIGN(fit.plan, model::Decoder::plan(files, runner));
+    if (memory_bytes_max == 0 || fit.plan.total_bytes() <= memory_bytes_max) return fit;
+    if (options.kv_tokens > 0) return fit;
+    if (cache > context) {
+      cache = context;
+    } else if (!asked && context / 2 >= context_tokens_least) {
+      context /= 2;
+      cache = context;
+    } else {
+      return fit;
+    }
+  }
+}
+
+base::Result<std::shared_ptr<const text::ChatTemplate>> compile_template(
+    const std::string& source) {
+  if (source.empty()) return std::shared_ptr<const text::ChatTemplate>();
+  ASSIGN(auto compiled, text::ChatTemplate::compile(source));
+  return std::shared_ptr<const text::ChatTemplate>(std::move(compiled));
+}
+
+base::Result<std::unique_ptr<const PromptBuilder>> make_prompts(const ModelEntry& entry,
+                                                                text::TokenizerSpec spec, int vocab,
+                                                                const EngineOptions& options) {
+  std::string source = spec.chat_template;
+  ASSIGN(auto made, text::Tokenizer::make(std::move(spec)));
+  std::shared_ptr<const text::Tokenizer> tokenizer = std::move(made);
+  auto compiled = compile_template(source);
+  if (!compiled && options.log) {
+    // The model still completes text; chat requests say that there is no template.
+    options.log(fmt::format("model {}: its chat template is left out: {}", entry.id,
+                            compiled.error().message()));
+  }
+  return PromptBuilder::make(std::move(tokenizer), compiled ? *compiled : nullptr, source, vocab);
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
+                                                      const EngineOptions& options,
+                                                      uint64_t memory_bytes_max) {
+  ASSIGN(auto files, format::ModelFiles::open(entry.path));
+  ASSIGN(format::ModelConfig config, files->config());
+  ASSIGN(text::TokenizerSpec spec, files->tokenizer());
+  ASSIGN(auto prompts, make_prompts(entry, std::move(spec), config.vocab, options));
+
+  model::RunnerOptions runner;
+  ASSIGN(runner.isa, tensor::choose_isa(options.isa));
+  runner.precision = options.exact ? tensor::Precision::exact : tensor::Precision::int8;
+  runner.batch_tokens_max = batch_tokens_max;
+  runner.memory_bytes_max = memory_bytes_max;
+  ASSIGN(Fit fitting,
+         fit(*files, runner, config.context_tokens_max, entry, options, memory_bytes_max));
+  runner.kv_pages = fitting.kv_pages;
+  runner.context_tokens_max = fitting.context_tokens;
+
+  ModelStatus status;
+  status.id = entry.id;
+  status.architecture = config.architecture;
+  status.quantization = config.quantization;
+  status.license = config.license;
+  status.parameters = config.parameters;
+  status.weight_bytes = fitting.plan.weight_bytes;
+  status.memory_bytes = fitting.plan.total_bytes();
+  status.context_tokens = fitting.context_tokens;
+  status.thinking = prompts->thinking();
+  status.has_template = prompts->has_template();
+  status.starter = entry.starter;
+  status.defaults = sampling_defaults(config, *prompts);
+  status.created_unix = modified_unix(entry.path);
+
+  int cores = static_cast<int>(std::thread::hardware_concurrency());
+  int threads = std::clamp(options.threads > 0 ? options.threads : cores, 1, threads_max);
+  return std::make_unique<FileSource>(std::move(status), std::move(files), std::move(prompts),
+                                      runner, threads);
+}
+
+}  // namespace engine
