@@ -361,7 +361,13 @@ std::optional<Token> Lane::describe(const Sequence& s, int32_t id,
 base::Result<int32_t> Lane::next_id(Sequence& s, std::span<const float> logits) {
   int budget = s.request.thinking_tokens_max;
   bool over = budget >= 0 && s.output.reasoning_tokens() >= budget;
-  if (s.output.in_reasoning() && (s.answer_now || over)) return source_.prompts().marks().close;
+  if (s.output.in_reasoning() && (s.answer_now || over)) {
+    // One id where the vocabulary has one for the marker, else the marker's text.
+    const auto& close = source_.prompts().markers().close_ids;
+    if (s.close_ids_fed < static_cast<int>(close.size())) {
+      return close[static_cast<size_t>(s.close_ids_fed++)];
+    }
+  }
   return sampler_.pick(logits, s.history, s.request.sampling,
                        uniform(s.seed, static_cast<uint64_t>(s.ids.size())));
 }

@@ -14,32 +14,41 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/prompt.h"
-#include "text/tokenizer.h"
+#include "text/splitter.h"
 
 namespace engine {
+
+// Where the sampled text begins.
+enum class ThinkingStart : uint8_t {
+  never,    // everything is answer: completions without a template, models that do not think
+  outside,  // the model may open its thinking itself
+  inside    // the prompt ended inside an open marker
+};
 
 class OutputStream {
  public:
   // `tokenizer` outlives the stream.
-  OutputStream(const text::Tokenizer& tokenizer, ThinkingMarks marks, bool in_reasoning,
-               std::vector<std::string> stop_strings);
+  OutputStream(const text::Tokenizer& tokenizer, const text::ThinkMarkers& markers,
+               ThinkingStart start, const std::vector<std::string>& stop_strings);
   ~OutputStream();
 
   struct Pushed {
     std::vector<Delta> deltas;
     bool stopped = false;  // a stop string is complete: what follows it is not part of the output
   };
-  // `token` present: log-probabilities were asked for.
+  // `token` present: log-probabilities were asked for (then always).
   Pushed push(int32_t id, std::optional<Token> token);
-  // The end of the answer: what was held back. `id`: the end token, which has no text.
+  // The answer ends otherwise: what was held back.
   std::vector<Delta> finish();
 
   bool in_reasoning() const;
-  int reasoning_tokens() const { return reasoning_tokens_; }
+  int reasoning_tokens() const { return reasoning_tokens_; }  // markers included
 
  private:
   struct Parts;
+  Pushed hand_on(std::vector<text::Piece> split);
+  std::vector<Delta> to_deltas(std::vector<text::Piece> pieces);
+
   std::unique_ptr<Parts> parts_;
   int reasoning_tokens_ = 0;
 };

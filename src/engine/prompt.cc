@@ -6,8 +6,6 @@
 namespace engine {
 namespace {
 
-constexpr std::string_view open_text = "<think>";
-constexpr std::string_view close_text = "</think>";
 // What an answer needs at least when the oldest exchanges are left out to make room.
 constexpr int answer_room_tokens_max = 1024;
 
@@ -47,21 +45,21 @@ std::unique_ptr<const PromptBuilder> PromptBuilder::make(
   builder->chat_template_ = std::move(chat_template);
   builder->vocab_ = vocab;
   const text::Tokenizer& t = *builder->tokenizer_;
-  builder->marks_ = {t.id_of(open_text), t.id_of(close_text)};
+  builder->markers_ = text::ThinkMarkers::of(t);
   // DeepSeek's turn marks together with <think>: R1 and its distills, whatever they are built on.
-  builder->r1_family_ = builder->marks_.exist() && t.id_of("<｜User｜>") >= 0;
+  builder->r1_family_ = builder->markers_.close_id >= 0 && t.id_of("<｜User｜>") >= 0;
   builder->thinking_ = builder->detect_thinking(template_source);
   return builder;
 }
 
 ThinkingSupport PromptBuilder::detect_thinking(std::string_view template_source) const {
-  if (!marks_.exist() || !chat_template_) return ThinkingSupport::never;
+  if (!chat_template_) return ThinkingSupport::never;
   std::vector<Message> probe = {{.role = "user", .content = "?"}};
   // A fixed time: a template that prints the date must not look like one that thinks.
   auto on = render(probe, Thinking::on, nullptr, 0);
   auto off = render(probe, Thinking::off, nullptr, 0);
   if (on && off && on->text != off->text) return ThinkingSupport::optional;
-  bool mentions = template_source.find("think>") != std::string_view::npos;
+  bool mentions = template_source.find(markers_.close) != std::string_view::npos;
   return mentions ? ThinkingSupport::always : ThinkingSupport::never;
 }
 
@@ -97,12 +95,12 @@ base::Result<text::Rendered> PromptBuilder::render(const std::vector<Message>& m
 }
 
 bool PromptBuilder::ends_in_reasoning(const text::Rendered& rendered) const {
-  if (!marks_.exist()) return false;
+  if (thinking_ == ThinkingSupport::never) return false;
   // Only what the template wrote after the last text of a person: they may type "<think>" too.
   size_t from = rendered.user_text.empty() ? 0 : rendered.user_text.back().end;
   std::string_view tail = std::string_view(rendered.text).substr(from);
-  size_t open = tail.rfind(open_text);
-  size_t close = tail.rfind(close_text);
+  size_t open = tail.rfind(markers_.open);
+  size_t close = tail.rfind(markers_.close);
   return open != std::string_view::npos && (close == std::string_view::npos || close < open);
 }
 
@@ -152,7 +150,14 @@ base::Result<PreparedPrompt> PromptBuilder::build_chat(const ChatPrompt& prompt,
   ASSIGN(text::Rendered rendered, render(messages, asked, prompt.template_arguments, now_unix));
   open_or_close_thinking(rendered, thinking);
   PreparedPrompt prepared;
-  prepared.in_reasoning = begun ? continue_answer(rendered, *begun) : ends_in_reasoning(rendered);
+  if (thinking_ != ThinkingSupport::never) {
+    bool inside = begun ? continue_answer(rendered, *begun) : ends_in_reasoning(rendered);
+    prepared.start = inside ? ThinkingStart::inside : ThinkingStart::outside;
+    // An answer that has begun does not open its thinking any more.
+    if (begun && !begun->content.empty()) prepared.start = ThinkingStart::never;
+  } else if (begun) {
+    append_user_text(rendered, begun->content);
+  }
   std::vector<text::Tokenizer::Span> spans;
   for (const auto& span : rendered.user_text) spans.push_back({span.begin, span.end});
   prepared.ids = tokenizer_->encode_rendered(rendered.text, spans);

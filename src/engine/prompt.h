@@ -1,7 +1,7 @@
 // PromptBuilder: structured messages to token ids, by the template and vocabulary of one model file
 // (untrusted: both run under limits). It also knows how the model thinks:
 //
-//   never     the vocabulary has no <think> and </think>, or the template never mentions them
+//   never     the template never mentions <think>, or there is no template
 //   optional  the template writes another prompt when enable_thinking (or thinking) changes
 //   always    R1 and its kind: the prompt ends with an open <think>, or the model opens it itself
 //
@@ -15,19 +15,16 @@
 
 #include "base/result.h"
 #include "engine/engine.h"
+#include "engine/output.h"
 #include "text/chat_template.h"
+#include "text/splitter.h"
 #include "text/tokenizer.h"
 
 namespace engine {
 
-struct ThinkingMarks {
-  int32_t open = -1, close = -1;  // -1: the vocabulary has none
-  bool exist() const { return open >= 0 && close >= 0; }
-};
-
 struct PreparedPrompt {
   std::vector<int32_t> ids;
-  bool in_reasoning = false;  // the prompt ends inside an open <think>
+  ThinkingStart start = ThinkingStart::never;
 };
 
 class PromptBuilder {
@@ -47,7 +44,7 @@ class PromptBuilder {
 
   const text::Tokenizer& tokenizer() const { return *tokenizer_; }
   ThinkingSupport thinking() const { return thinking_; }
-  const ThinkingMarks& marks() const { return marks_; }
+  const text::ThinkMarkers& markers() const { return markers_; }
   bool has_template() const { return chat_template_ != nullptr; }
   bool is_r1_family() const { return r1_family_; }
 
@@ -64,7 +61,7 @@ class PromptBuilder {
 
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::shared_ptr<const text::ChatTemplate> chat_template_;
-  ThinkingMarks marks_;
+  text::ThinkMarkers markers_;
   ThinkingSupport thinking_ = ThinkingSupport::never;
   bool r1_family_ = false;
   int vocab_ = 0;

@@ -21,7 +21,7 @@ struct Sequence {
         seed(seed_),
         ids(std::move(prompt.ids)),
         prompt_length(static_cast<int>(ids.size())),
-        output(prompts.tokenizer(), prompts.marks(), prompt.in_reasoning, request.stop_strings) {}
+        output(prompts.tokenizer(), prompts.markers(), prompt.start, request.stop_strings) {}
 
   Request request;  // its prompt is empty by now
   EventSink sink;
@@ -39,6 +39,7 @@ struct Sequence {
 
   OutputStream output;
   bool answer_now = false;
+  int close_ids_fed = 0;         // of the marker that ends the thinking, when we end it
   bool done = false;
   int prompt_tokens_echoed = 0;  // PromptToken events so far
   WaitEstimate announced;        // the last Queued event
