@@ -360,7 +360,7 @@ std::optional<Token> Lane::describe(const Sequence& s, int32_t id,
 
 base::Result<int32_t> Lane::next_id(Sequence& s, std::span<const float> logits) {
   int budget = s.request.thinking_tokens_max;
-  bool over = budget >= 0 && s.output.reasoning_tokens() >= budget;
+  bool over = budget >= 0 && s.output.thinking_tokens() >= budget;
   if (s.output.in_reasoning() && (s.answer_now || over)) {
     // One id where the vocabulary has one for the marker, else the marker's text.
     const auto& close = source_.prompts().markers().close_ids;

@@ -1,5 +1,7 @@
 #include "engine/output.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "text/splitter.h"
@@ -41,6 +43,7 @@ OutputStream::Pushed OutputStream::push(int32_t id, std::optional<Token> token) 
   }
   std::vector<text::Piece> split;
   parts_->splitter.push(id, split);
+  thinking_tokens_ += parts_->splitter.inside();
   return hand_on(std::move(split));
 }
 

@@ -42,7 +42,8 @@ class OutputStream {
   std::vector<Delta> finish();
 
   bool in_reasoning() const;
-  int reasoning_tokens() const { return reasoning_tokens_; }  // markers included
+  int reasoning_tokens() const { return reasoning_tokens_; }  // given out; markers included
+  int thinking_tokens() const { return thinking_tokens_; }    // pushed so far inside the thinking
 
  private:
   struct Parts;
@@ -51,6 +52,7 @@ class OutputStream {
 
   std::unique_ptr<Parts> parts_;
   int reasoning_tokens_ = 0;
+  int thinking_tokens_ = 0;
 };
 
 }  // namespace engine

@@ -1,0 +1,253 @@
+// Test doubles: a model whose next id is a function of everything that its cache pages hold, so a
+// page that is shared, lost or overwritten wrongly changes the answer; and a collector of events.
+// For the engine's own rules only; the end-to-end tests use the real runner.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine/core.h"
+#include "engine/fake_pool_for_test.h"
+#include "engine/model_source.h"
+
+namespace engine {
+
+inline uint64_t stir(uint64_t hash, uint64_t value) {
+  hash = (hash ^ value) * 0x9e3779b97f4a7c15ull;
+  return hash ^ (hash >> 29);
+}
+
+class FakeRunner : public model::ModelRunner {
+ public:
+  FakeRunner(int vocab, int pages, int batch_tokens_max)
+      : pool_(pages), text_(static_cast<size_t>(pages) * model::page_tokens, -1) {
+    info_.vocab = vocab;
+    info_.weight_bytes = 1'000'000;
+    batch_tokens_max_ = batch_tokens_max;
+  }
+  const model::ModelInfo& info() const override { return info_; }
+  model::KvLayout kv_layout() const override { return {}; }
+  model::KvPool& kv_pool() override { return pool_; }
+  int batch_tokens_max() const override { return batch_tokens_max_; }
+
+  base::Result<void> forward(std::span<model::Segment> segments, model::Logits& logits) override {
+    if (before_step) before_step();
+    logits.vocab = info_.vocab;
+    logits.values.clear();
+    int tokens = 0;
+    for (model::Segment& segment : segments) {
+      for (size_t i = 0; i < segment.ids.size(); ++i) {
+        compute(segment, i, logits);
+        ++tokens;
+      }
+    }
+    EXPECT_LE(tokens, batch_tokens_max_);
+    computed += tokens;
+    if (broken) return base::fail(base::ErrorKind::internal, "a kernel failed");
+    return {};
+  }
+
+  std::function<void()> before_step;
+  std::atomic<bool> broken = false;
+  std::atomic<int> computed = 0;
+  int32_t favourite = -1;  // always the most likely
+
+ private:
+  int32_t& slot(const model::KvTable& kv, int position) {
+    auto page = kv.pages.at(static_cast<size_t>(position / model::page_tokens));
+    return text_.at(static_cast<size_t>(page * model::page_tokens + position % model::page_tokens));
+  }
+  void compute(model::Segment& segment, size_t i, model::Logits& logits) {
+    model::KvTable& kv = *segment.kv;
+    int position = kv.length;
+    auto page = kv.pages.at(static_cast<size_t>(position / model::page_tokens));
+    EXPECT_EQ(pool_.references(page), 1) << "a page is written only while it has one owner";
+    slot(kv, position) = segment.ids[i] * 2 + (segment.origin == model::Origin::sampled);
+    ++kv.length;
+    bool wanted = segment.want == model::Head::text &&
+                  (segment.all_rows || i + 1 == segment.ids.size());
+    if (!wanted) return;
+    uint64_t hash = 1;
+    for (int p = 0; p <= position; ++p) hash = stir(hash, static_cast<uint64_t>(slot(kv, p)));
+    for (int id = 0; id < info_.vocab; ++id) {
+      auto value = static_cast<double>(stir(hash, static_cast<uint64_t>(id)) >> 40) / (1 << 21);
+      logits.values.push_back(id == favourite ? 100.0f : static_cast<float>(value));
+    }
+  }
+
+  model::ModelInfo info_;
+  FakePool pool_;
+  std::vector<int32_t> text_;  // (pages, page_tokens)
+  int batch_tokens_max_;
+};
+
+// Byte-level vocabulary of 256 bytes and a few marks.
+inline text::TokenizerSpec byte_vocabulary() {
+  text::TokenizerSpec spec;
+  int extra = 256;
+  for (int byte = 0; byte < 256; ++byte) {
+    bool itself = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+    int code = itself ? byte : extra++;
+    std::string symbol;
+    if (code < 0x80) {
+      symbol = static_cast<char>(code);
+    } else {
+      symbol = {static_cast<char>(0xc0 | (code >> 6)), static_cast<char>(0x80 | (code & 0x3f))};
+    }
+    spec.tokens.push_back(symbol);
+    spec.kinds.push_back(text::TokenKind::normal);
+  }
+  for (const char* mark : {"<|bos|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"}) {
+    auto id = static_cast<int32_t>(spec.tokens.size());
+    spec.tokens.push_back(mark);
+    spec.kinds.push_back(text::TokenKind::control);
+    spec.added.push_back({.id = id, .content = mark, .special = true});
+  }
+  spec.pre_tokenizer_name = "gpt-2";
+  spec.bos_id = 256;
+  spec.eos_id = 258;
+  spec.end_ids = {258};
+  return spec;
+}
+inline constexpr int32_t fake_end_id = 258, fake_open_id = 259, fake_close_id = 260;
+inline constexpr int fake_vocab = 261;
+
+inline constexpr const char* plain_template =
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+inline constexpr const char* always_thinking_template =
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n"
+    "{% endif %}";
+
+struct FakeSettings {
+  std::string id = "fake";
+  std::string chat_template = plain_template;
+  int context_tokens = 1024;
+  int pages = 64;
+  int batch_tokens_max = 256;
+  uint64_t memory_bytes = 1000;
+  std::function<base::Result<void>(const LoadProgress&)> on_load;
+};
+
+inline std::unique_ptr<const PromptBuilder> fake_prompts(const std::string& chat_template) {
+  auto tokenizer = text::Tokenizer::make(byte_vocabulary());
+  EXPECT_TRUE(tokenizer.has_value());
+  auto compiled = text::ChatTemplate::compile(chat_template);
+  EXPECT_TRUE(compiled.has_value());
+  return PromptBuilder::make(std::move(*tokenizer), std::move(*compiled), chat_template,
+                             fake_vocab);
+}
+
+class FakeSource : public ModelSource {
+ public:
+  explicit FakeSource(FakeSettings settings)
+      : settings_(std::move(settings)), prompts_(fake_prompts(settings_.chat_template)) {
+    status_.id = settings_.id;
+    status_.context_tokens = settings_.context_tokens;
+    status_.memory_bytes = settings_.memory_bytes;
+    status_.thinking = prompts_->thinking();
+  }
+  const ModelStatus& status() const override { return status_; }
+  const PromptBuilder& prompts() const override { return *prompts_; }
+  bool exact() const override { return false; }
+  base::Result<std::unique_ptr<LoadedModel>> load(const LoadProgress& progress) const override {
+    if (settings_.on_load) TRY(settings_.on_load(progress));
+    auto runner = std::make_shared<FakeRunner>(fake_vocab, settings_.pages,
+                                               settings_.batch_tokens_max);
+    if (prepare) prepare(*runner);
+    return std::make_unique<Loaded>(std::move(runner));
+  }
+
+  std::function<void(FakeRunner&)> prepare;
+
+ private:
+  struct Loaded : LoadedModel {
+    explicit Loaded(std::shared_ptr<FakeRunner> r) : fake(std::move(r)) {}
+    model::ModelRunner& runner() override { return *fake; }
+    std::shared_ptr<FakeRunner> fake;
+  };
+  FakeSettings settings_;
+  std::unique_ptr<const PromptBuilder> prompts_;
+  ModelStatus status_;
+};
+
+// The events of any number of requests, and waiting for what is to come.
+class Collector {
+ public:
+  EventSink sink() {
+    return [this](uint64_t id, const Event& event) {
+      std::function<void()> react;
+      {
+        std::lock_guard lock(mutex_);
+        events_[id].push_back(event);
+        if (on_event) react = [this, id, event] { on_event(id, event); };
+      }
+      changed_.notify_all();
+      if (react) react();
+    };
+  }
+  // Every test is bounded: an End that never comes fails it.
+  End wait_end(uint64_t id) {
+    std::unique_lock lock(mutex_);
+    bool came = changed_.wait_for(lock, std::chrono::seconds(60), [&] { return end_of(id); });
+    EXPECT_TRUE(came) << "no End of request " << id;
+    return came ? *end_of(id) : End{};
+  }
+  bool wait_until(const std::function<bool(std::map<uint64_t, std::vector<Event>>&)>& holds) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(60), [&] { return holds(events_); });
+  }
+  std::vector<Event> events(uint64_t id) {
+    std::lock_guard lock(mutex_);
+    return events_[id];
+  }
+  template <class E>
+  std::vector<E> all(uint64_t id) {
+    std::vector<E> found;
+    for (const Event& event : events(id)) {
+      if (auto* e = std::get_if<E>(&event)) found.push_back(*e);
+    }
+    return found;
+  }
+  std::vector<int32_t> ids(uint64_t id) {
+    std::vector<int32_t> ids;
+    for (const Delta& d : all<Delta>(id)) ids.insert(ids.end(), d.ids.begin(), d.ids.end());
+    return ids;
+  }
+  std::vector<float> logprobs(uint64_t id) {
+    std::vector<float> out;
+    for (const Delta& d : all<Delta>(id)) {
+      for (const Token& t : d.logprobs) {
+        out.push_back(t.chosen.logprob);
+        for (const TokenLogprob& top : t.top) out.push_back(top.logprob);
+      }
+    }
+    return out;
+  }
+  std::string text(uint64_t id, Part part) {
+    std::string text;
+    for (const Delta& d : all<Delta>(id)) text += d.part == part ? d.text : "";
+    return text;
+  }
+
+  std::function<void(uint64_t, const Event&)> on_event;  // set before start()
+
+ private:
+  const End* end_of(uint64_t id) {
+    auto& events = events_[id];
+    return events.empty() ? nullptr : std::get_if<End>(&events.back());
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<uint64_t, std::vector<Event>> events_;
+};
+
+}  // namespace engine
