@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "engine/fake_model_for_test.h"
 
@@ -48,6 +50,16 @@ std::vector<int32_t> letters(int count, int first = 0) {
   std::vector<int32_t> ids;
   for (int i = 0; i < count; ++i) ids.push_back((first + i * 7) % 256);
   return ids;
+}
+
+// Numbers are published after the step that changed them.
+bool eventually(const std::function<bool()>& holds) {
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 struct Answer {
@@ -108,7 +120,7 @@ TEST(Engine, BatchChunksAndCacheChangeNothing) {
     EngineOptions options;
     options.prompt_chunk_tokens = chunk;
     options.running_max = 8;
-    auto engine = make_engine({}, options);
+    auto engine = make_engine(FakeSettings{}, options);
     Collector collector;
     for (int round = 0; round < 2; ++round) {  // the second one finds a warm cache
       for (Request r : requests) {
@@ -120,7 +132,7 @@ TEST(Engine, BatchChunksAndCacheChangeNothing) {
         EXPECT_TRUE(answer == expected[r.id]) << "chunk " << chunk << " request " << r.id;
       }
     }
-    EXPECT_GT(engine->stats().cached_tokens, 0u);
+    EXPECT_TRUE(eventually([&] { return engine->stats().cached_tokens > 0; }));
   }
 }
 
@@ -140,7 +152,7 @@ TEST(Engine, PreemptionChangesNoToken) {
   for (const Request& r : requests) {
     EXPECT_TRUE(answer_of(collector, r.id) == alone(r)) << r.id;
   }
-  EXPECT_GT(engine->stats().preemptions, 0u);
+  EXPECT_TRUE(eventually([&] { return engine->stats().preemptions > 0; }));
 }
 
 TEST(Engine, CachedPagesAreOfTheAccountOnly) {
@@ -163,7 +175,7 @@ TEST(Engine, CancelEndsWithinOneStep) {
   EngineClient* client = nullptr;
   std::atomic<int> steps = 0;
   std::atomic<int> steps_at_cancel = -1;
-  auto engine = make_engine({}, {}, [&](FakeRunner& r) {
+  auto engine = make_engine(FakeSettings{}, EngineOptions{}, [&](FakeRunner& r) {
     *runner = &r;
     r.before_step = [&] { ++steps; };
   });
@@ -185,14 +197,14 @@ TEST(Engine, CancelEndsWithinOneStep) {
     return answer_of(collector, 2);
   }();
   EXPECT_EQ(steps - steps_at_end, 3);
-  EXPECT_EQ(engine->stats().kv_pages_used, 0);
+  EXPECT_TRUE(eventually([&] { return engine->stats().kv_pages_used == 0; }));
   EXPECT_EQ(other.ids.size(), 3u);
 }
 
 TEST(Engine, CancelInTheQueueAndOfNobody) {
   EngineOptions options;
   options.running_max = 1;
-  auto engine = make_engine({}, options);
+  auto engine = make_engine(FakeSettings{}, options);
   Collector collector;
   engine->cancel(77);
   ASSERT_TRUE(engine->start(ids_request(1, letters(10), 900), collector.sink()).has_value());
@@ -210,7 +222,7 @@ TEST(Engine, TheQueueTellsPositionAndTime) {
   EngineOptions options;
   options.running_max = 1;
   options.waiting_max = 2;
-  auto engine = make_engine({}, options);
+  auto engine = make_engine(FakeSettings{}, options);
   Collector collector;
   for (uint64_t id = 1; id <= 3; ++id) {
     ASSERT_TRUE(engine->start(ids_request(id, letters(10), 900, id), collector.sink()).has_value());
@@ -332,7 +344,7 @@ TEST(Engine, EchoGivesALogprobForEveryPromptToken) {
   for (int chunk : {16, 64, 512}) {
     EngineOptions options;
     options.prompt_chunk_tokens = chunk;
-    auto engine = make_engine({}, options);
+    auto engine = make_engine(FakeSettings{}, options);
     Collector collector;
     Request r = ids_request(1, ids, 0);
     r.prompt_logprobs = true;
@@ -391,7 +403,7 @@ TEST(Engine, ThinkingIsSplitAndCanBeEnded) {
 
 TEST(Engine, AFaultOfTheRunnerEndsTheRequestsNotTheEngine) {
   FakeRunner* runner = nullptr;
-  auto engine = make_engine({}, {}, [&](FakeRunner& r) {
+  auto engine = make_engine(FakeSettings{}, EngineOptions{}, [&](FakeRunner& r) {
     r.broken = true;
     runner = &r;
   });
@@ -436,7 +448,7 @@ TEST(Engine, LoadsOnDemandAndMakesRoom) {
   for (uint64_t id = 1; id <= 6; ++id) {
     EXPECT_EQ(collector.wait_end(id).reason, EndReason::length) << id;
   }
-  EXPECT_FALSE(loaded(0) && loaded(1)) << "both do not fit";
+  EXPECT_TRUE(loaded(0) != loaded(1)) << "both do not fit, one stays";
 }
 
 TEST(Engine, AModelThatCannotBeLoadedOrIsTooLarge) {
