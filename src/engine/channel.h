@@ -57,11 +57,11 @@ class Channel {
   Handlers handlers_;
   std::mutex mutex_;
   std::condition_variable drained_;
-  std::string out_;       // unsent, from out_begin_ on
+  std::string out_;  // unsent, from out_begin_ on
   size_t out_begin_ = 0;
-  bool closed_ = false;   // guarded by mutex_
-  bool broken_ = false;   // the peer's frame was refused; channel's thread only
-  std::string in_;        // channel's thread only
+  bool closed_ = false;               // guarded by mutex_
+  bool broken_ = false;               // the peer's frame was refused; channel's thread only
+  std::string in_;                    // channel's thread only
   std::atomic<std::thread::id> own_;  // set by the thread itself
   std::thread thread_;
 };

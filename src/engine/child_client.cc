@@ -1,12 +1,11 @@
 #include "engine/child_client.h"
 
-#include <unistd.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <unistd.h>
 #include <utility>
 
 #include "engine/channel.h"
@@ -106,17 +105,22 @@ class Client final : public ChildClient {
   base::Result<std::vector<int32_t>> tokenize(const std::string& model, const std::string& text,
                                               bool parse_special, bool add_bos) override {
     return ask<wire::Ids>([&](uint64_t n) {
-      return wire::Tokenize{n, model, text, parse_special, add_bos};
-    }).map([](wire::Ids ids) { return std::move(ids.ids); });
+             return wire::Tokenize{n, model, text, parse_special, add_bos};
+           })
+        .map([](wire::Ids ids) { return std::move(ids.ids); });
   }
   base::Result<std::string> detokenize(const std::string& model,
                                        const std::vector<int32_t>& ids) override {
-    return ask<wire::Text>([&](uint64_t n) { return wire::Detokenize{n, model, ids}; })
+    return ask<wire::Text>([&](uint64_t n) {
+             return wire::Detokenize{n, model, ids};
+           })
         .map([](wire::Text text) { return std::move(text.text); });
   }
   base::Result<PromptSize> prompt_size(const std::string& model,
                                        const ChatPrompt& prompt) override {
-    return ask<wire::Size>([&](uint64_t n) { return wire::MeasurePrompt{n, model, prompt}; })
+    return ask<wire::Size>([&](uint64_t n) {
+             return wire::MeasurePrompt{n, model, prompt};
+           })
         .map([](wire::Size size) { return size.size; });
   }
 

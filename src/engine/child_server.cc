@@ -222,8 +222,6 @@ class Server {
 
 }  // namespace
 
-int serve_engine(int fd, const MakeEngine& make_engine) {
-  return Server(fd, make_engine).serve();
-}
+int serve_engine(int fd, const MakeEngine& make_engine) { return Server(fd, make_engine).serve(); }
 
 }  // namespace engine

@@ -1,13 +1,12 @@
 // Gate's side and engine's side of the wire together: over a socketpair, in threads and in a
 // process of its own that is killed.
+#include <future>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include <future>
 #include <thread>
+#include <unistd.h>
 
 #include "engine/channel.h"
 #include "engine/child_client.h"
@@ -68,9 +67,9 @@ struct Gate {
   std::mutex mutex;
   std::condition_variable changed;
   int ready = 0, lost = 0;
-  std::unique_ptr<ChildClient> client = ChildClient::make(
-      {.on_lost = [this] { count(lost); }, .on_ready = [this] { count(ready); },
-       .on_models_changed = nullptr});
+  std::unique_ptr<ChildClient> client = ChildClient::make({.on_lost = [this] { count(lost); },
+                                                           .on_ready = [this] { count(ready); },
+                                                           .on_models_changed = nullptr});
 
   ~Gate() { client.reset(); }
   void count(int& counter) {
@@ -102,8 +101,8 @@ Request question(uint64_t id, int tokens_max) {
 
 TEST(Child, AnswersAsTheEngineInThisProcessDoes) {
   Pair pair = make_pair_of_sockets();
-  auto served = std::async(std::launch::async,
-                           [&] { return serve_engine(pair.engine, fake_engine); });
+  auto served =
+      std::async(std::launch::async, [&] { return serve_engine(pair.engine, fake_engine); });
   Gate gate;
   gate.client->attach(pair.gate);
   ASSERT_TRUE(gate.wait_for(gate.ready, 1));
@@ -124,11 +123,13 @@ TEST(Child, AnswersAsTheEngineInThisProcessDoes) {
             base::ErrorKind::not_found);
   auto prompt = std::get<ChatPrompt>(question(1, 1).prompt);
   EXPECT_EQ(gate.client->prompt_size("fake", prompt)->tokens, a.usage.prompt_tokens);
-  auto refused = gate.client->start([] {
-    Request r = question(2, 5);
-    r.sampling.top_p = 2;
-    return r;
-  }(), there.sink());
+  auto refused = gate.client->start(
+      [] {
+        Request r = question(2, 5);
+        r.sampling.top_p = 2;
+        return r;
+      }(),
+      there.sink());
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().kind, base::ErrorKind::invalid_input);
   gate.client->detach();
@@ -172,8 +173,8 @@ TEST(Child, KilledInMidAnswerAndBackAgain) {
 
 TEST(Child, CancelGoesThroughTheWire) {
   Pair pair = make_pair_of_sockets();
-  auto served = std::async(std::launch::async,
-                           [&] { return serve_engine(pair.engine, fake_engine); });
+  auto served =
+      std::async(std::launch::async, [&] { return serve_engine(pair.engine, fake_engine); });
   Gate gate;
   gate.client->attach(pair.gate);
   ASSERT_TRUE(gate.wait_for(gate.ready, 1));
@@ -222,8 +223,8 @@ TEST(Child, AnEngineThatBreaksTheRulesIsLost) {
 
 TEST(Child, AGateThatBreaksTheRulesEndsTheEngine) {
   Pair pair = make_pair_of_sockets();
-  auto served = std::async(std::launch::async,
-                           [&] { return serve_engine(pair.engine, fake_engine); });
+  auto served =
+      std::async(std::launch::async, [&] { return serve_engine(pair.engine, fake_engine); });
   std::string lie(64, '\xff');  // a frame of 4 GiB
   ASSERT_EQ(write(pair.gate, lie.data(), lie.size()), static_cast<ssize_t>(lie.size()));
   EXPECT_EQ(served.get(), 1);

@@ -55,8 +55,7 @@ class Engine final : public EngineClient {
                                               bool parse_special, bool add_bos) override;
   base::Result<std::string> detokenize(const std::string& model,
                                        const std::vector<int32_t>& ids) override;
-  base::Result<PromptSize> prompt_size(const std::string& model,
-                                       const ChatPrompt& prompt) override;
+  base::Result<PromptSize> prompt_size(const std::string& model, const ChatPrompt& prompt) override;
 
  private:
   enum class State { unloaded, wanted, loading, loaded };
@@ -113,15 +112,15 @@ class Engine final : public EngineClient {
 
   mutable std::mutex mutex_;
   std::condition_variable mailed_;
-  std::vector<Mail> mailbox_;          // guarded, like all down to stopping_
-  std::set<uint64_t> active_;          // request ids
+  std::vector<Mail> mailbox_;  // guarded, like all down to stopping_
+  std::set<uint64_t> active_;  // request ids
   std::vector<ModelStatus> statuses_;
   EngineStats published_;
   int64_t longest_wait_ms_ = 0;
   bool stopping_ = false;
 
-  EngineStats stats_;                  // the model thread's
-  bool loading_ = false;               // one at a time
+  EngineStats stats_;     // the model thread's
+  bool loading_ = false;  // one at a time
   std::atomic<double> load_fraction_ = 0;
   std::atomic<bool> load_cancel_ = false;
   std::thread loader_;

@@ -1,9 +1,8 @@
 #include "engine/core.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <chrono>
+#include <gtest/gtest.h>
 #include <thread>
 
 #include "engine/fake_model_for_test.h"

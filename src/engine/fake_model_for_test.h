@@ -3,10 +3,9 @@
 // For the engine's own rules only; the end-to-end tests use the real runner.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <condition_variable>
 #include <functional>
+#include <gtest/gtest.h>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -71,8 +70,8 @@ class FakeRunner : public model::ModelRunner {
     EXPECT_EQ(pool_.references(page), 1) << "a page is written only while it has one owner";
     slot(kv, position) = segment.ids[i] * 2 + (segment.origin == model::Origin::sampled);
     ++kv.length;
-    bool wanted = segment.want == model::Head::text &&
-                  (segment.all_rows || i + 1 == segment.ids.size());
+    bool wanted =
+        segment.want == model::Head::text && (segment.all_rows || i + 1 == segment.ids.size());
     if (!wanted) return;
     uint64_t hash = 1;
     for (int p = 0; p <= position; ++p) hash = stir(hash, static_cast<uint64_t>(slot(kv, p)));
@@ -160,8 +159,8 @@ class FakeSource : public ModelSource {
   bool exact() const override { return false; }
   base::Result<std::unique_ptr<LoadedModel>> load(const LoadProgress& progress) const override {
     if (settings_.on_load) TRY(settings_.on_load(progress));
-    auto runner = std::make_shared<FakeRunner>(fake_vocab, settings_.pages,
-                                               settings_.batch_tokens_max);
+    auto runner =
+        std::make_shared<FakeRunner>(fake_vocab, settings_.pages, settings_.batch_tokens_max);
     if (prepare) prepare(*runner);
     return std::make_unique<Loaded>(std::move(runner));
   }

@@ -8,12 +8,12 @@
 namespace engine {
 namespace {
 
-constexpr double speed_smoothing = 0.2;          // weight of the newest step
-constexpr int chunk_tokens_min = 16;             // the kernels' tile: less wastes half of it
-constexpr int chunk_tokens_first = 64;           // before anything is measured
-constexpr int64_t echo_logits_max = 8'000'000;   // floats of one step: 32 MB
+constexpr double speed_smoothing = 0.2;         // weight of the newest step
+constexpr int chunk_tokens_min = 16;            // the kernels' tile: less wastes half of it
+constexpr int chunk_tokens_first = 64;          // before anything is measured
+constexpr int64_t echo_logits_max = 8'000'000;  // floats of one step: 32 MB
 constexpr int64_t announce_interval_ns = 1'000'000'000;
-constexpr double guess_bytes_per_s = 10e9;       // of weights read in decoding
+constexpr double guess_bytes_per_s = 10e9;  // of weights read in decoding
 
 int pages_for(int tokens) { return (tokens + model::page_tokens - 1) / model::page_tokens; }
 int64_t ms_between(int64_t from_ns, int64_t to_ns) {
@@ -36,9 +36,7 @@ Lane::Lane(const ModelSource& source, std::unique_ptr<LoadedModel> loaded, LaneO
   speed_.prompt_tokens_per_s = 4 * speed_.decode_steps_per_s;
 }
 
-Lane::~Lane() {
-  CHECK(sequences_.empty(), "end_all() comes before the lane goes");
-}
+Lane::~Lane() { CHECK(sequences_.empty(), "end_all() comes before the lane goes"); }
 
 // ---- requests come and go --------------------------------------------------------------------
 
@@ -162,8 +160,8 @@ void Lane::list_full_pages(Sequence& s) {
   if (!options_.prefix_cache) return;
   while ((s.listed_pages + 1) * model::page_tokens <= s.kv.length) {
     int start = s.listed_pages * model::page_tokens;
-    auto ids = std::span<const int32_t>(s.ids).subspan(static_cast<size_t>(start),
-                                                       model::page_tokens);
+    auto ids =
+        std::span<const int32_t>(s.ids).subspan(static_cast<size_t>(start), model::page_tokens);
     int prompt_ids = std::clamp(s.prompt_length - start, 0, model::page_tokens);
     auto& page = s.kv.pages[static_cast<size_t>(s.listed_pages)];
     auto listed = index_.insert(s.chain, s.request.account, ids, prompt_ids, page);
@@ -192,8 +190,7 @@ SchedulerState Lane::view() const {
     v.pages = static_cast<int>(s->kv.pages.size());
     for (int i = 0; i < v.pages; ++i) {
       int ours = i < s->listed_pages ? 2 : 1;
-      v.pages_released +=
-          runner_.kv_pool().references(s->kv.pages[static_cast<size_t>(i)]) <= ours;
+      v.pages_released += runner_.kv_pool().references(s->kv.pages[static_cast<size_t>(i)]) <= ours;
     }
     if (s->request.prompt_logprobs) {
       v.chunk_tokens_max =
@@ -342,8 +339,7 @@ bool Lane::echo(Sequence& s, int first_position, int rows, const model::Logits& 
   return true;
 }
 
-std::optional<Token> Lane::describe(const Sequence& s, int32_t id,
-                                    std::span<const float> logits) {
+std::optional<Token> Lane::describe(const Sequence& s, int32_t id, std::span<const float> logits) {
   const text::Tokenizer& tokenizer = source_.prompts().tokenizer();
   auto found = sampler_.logprobs(logits, id, std::max(0, s.request.logprobs_top));
   if (!found) {

@@ -1,9 +1,8 @@
 #include "engine/model_source.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cctype>
+#include <sys/stat.h>
 #include <thread>
 #include <utility>
 

@@ -143,10 +143,10 @@ base::Result<PreparedPrompt> PromptBuilder::build_chat(const ChatPrompt& prompt,
   }
   Thinking thinking = prompt.thinking;
   // The template of a distill may close the thinking unless it is asked for; R1 always thinks.
-  Thinking asked = thinking == Thinking::by_default && r1_family_ &&
-                           thinking_ == ThinkingSupport::optional
-                       ? Thinking::on
-                       : thinking;
+  Thinking asked =
+      thinking == Thinking::by_default && r1_family_ && thinking_ == ThinkingSupport::optional
+          ? Thinking::on
+          : thinking;
   ASSIGN(text::Rendered rendered, render(messages, asked, prompt.template_arguments, now_unix));
   open_or_close_thinking(rendered, thinking);
   PreparedPrompt prepared;
@@ -174,8 +174,8 @@ base::Result<PreparedPrompt> PromptBuilder::build(const Prompt& prompt, int64_t 
   if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) {
     ASSIGN(prepared, build_chat(*chat, now_unix));
   } else if (const auto* plain = std::get_if<TextPrompt>(&prompt)) {
-    prepared.ids = tokenizer_->encode(plain->text, {.parse_special = true,
-                                                    .add_bos = plain->add_bos});
+    prepared.ids =
+        tokenizer_->encode(plain->text, {.parse_special = true, .add_bos = plain->add_bos});
     // An empty prompt asks for text from the model's own beginning.
     if (prepared.ids.empty() && tokenizer_->spec().bos_id >= 0) {
       prepared.ids.push_back(tokenizer_->spec().bos_id);

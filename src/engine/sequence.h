@@ -29,17 +29,17 @@ struct Sequence {
 
   std::vector<int32_t> ids;  // prompt, then sampled
   int prompt_length;
-  model::KvTable kv;         // kv.length of the ids are computed
+  model::KvTable kv;  // kv.length of the ids are computed
   PrefixIndex::Node chain = PrefixIndex::root;
-  int listed_pages = 0;      // leading pages that stand in the prefix index
+  int listed_pages = 0;  // leading pages that stand in the prefix index
   bool admitted = false;
   bool ever_admitted = false;
   int64_t arrival = 0;
-  History history;           // filled only for penalties
+  History history;  // filled only for penalties
 
   OutputStream output;
   bool answer_now = false;
-  int close_ids_fed = 0;         // of the marker that ends the thinking, when we end it
+  int close_ids_fed = 0;  // of the marker that ends the thinking, when we end it
   bool done = false;
   int prompt_tokens_echoed = 0;  // PromptToken events so far
   WaitEstimate announced;        // the last Queued event

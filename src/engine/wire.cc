@@ -18,8 +18,7 @@ namespace {
 class Writer {
  public:
   template <class T>
-    requires std::is_arithmetic_v<T> && (!std::same_as<T, bool>)
-  void number(T& value) {
+  requires std::is_arithmetic_v<T> &&(!std::same_as<T, bool>)void number(T& value) {
     out_.append(reinterpret_cast<const char*>(&value), sizeof(T));
   }
   void boolean(bool& value) { out_.push_back(value ? 1 : 0); }
@@ -66,8 +65,7 @@ class Reader {
   explicit Reader(std::span<const uint8_t> bytes) : in_(bytes) {}
 
   template <class T>
-    requires std::is_arithmetic_v<T> && (!std::same_as<T, bool>)
-  void number(T& value) {
+  requires std::is_arithmetic_v<T> &&(!std::same_as<T, bool>)void number(T& value) {
     auto read = in_.read<T>();
     require(read.has_value());
     if (ok_) value = *read;

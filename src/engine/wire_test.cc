@@ -1,8 +1,7 @@
 #include "engine/wire.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
+#include <gtest/gtest.h>
 #include <limits>
 #include <set>
 
@@ -35,9 +34,7 @@ Request full_request() {
   return r;
 }
 
-Token token() {
-  return {{5, "\xe2\x82", -0.25f}, {{5, "\xe2\x82", -0.25f}, {6, "x", -INFINITY}}};
-}
+Token token() { return {{5, "\xe2\x82", -0.25f}, {{5, "\xe2\x82", -0.25f}, {6, "x", -INFINITY}}}; }
 
 // One of every kind, every field away from its default.
 std::vector<Frame> all_frames() {
@@ -46,8 +43,20 @@ std::vector<Frame> all_frames() {
   Request ids = full_request();
   ids.prompt = IdsPrompt{{1, 2, 3}};
   ids.sampling.seed.reset();
-  ModelStatus status{"m", "qwen2", "Q4_K_M", "MIT", 1, 2, 3, 4096, true, ThinkingSupport::always,
-                     true, true, base::Json::object({{"top_p", 0.95}}), 1'700'000'000};
+  ModelStatus status{"m",
+                     "qwen2",
+                     "Q4_K_M",
+                     "MIT",
+                     1,
+                     2,
+                     3,
+                     4096,
+                     true,
+                     ThinkingSupport::always,
+                     true,
+                     true,
+                     base::Json::object({{"top_p", 0.95}}),
+                     1'700'000'000};
   EngineStats stats{true, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
   base::Error error{base::ErrorKind::unavailable, "what", "why", "next"};
   Usage usage{1, 2, 3, 4, 5, 6, 7, 8, 9};
