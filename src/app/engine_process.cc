@@ -1,0 +1,65 @@
+#include "app/engine_process.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "app/child_process.h"
+#include "app/seal.h"
+#include "app/serve_plan.h"
+#include "app/verb.h"
+#include "engine/engine_child.h"
+
+namespace app {
+namespace {
+
+// When memory runs out the kernel should take the engine, which comes back by itself, and not the
+// gate, which everybody is talking to.
+void prefer_for_oom_killer() {
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!::write(fd, "500", 3);
+  ::close(fd);
+}
+
+SealPlan engine_seal(const ServePlan& plan) {
+  SealPlan seal;
+  seal.read_only = plan.model_paths;
+  // What the machine is: cores, memory, huge pages.
+  for (const char* path : {"/proc/meminfo", "/proc/cpuinfo", "/proc/self", "/sys/devices/system",
+                           "/sys/fs/cgroup", "/sys/kernel/mm/transparent_hugepage"}) {
+    seal.read_only.push_back(path);
+  }
+  return seal;
+}
+
+void log_line(std::string_view line) {
+  const std::string text = "engine: " + std::string(line) + "\n";
+  (void)!::write(STDERR_FILENO, text.data(), text.size());
+}
+
+}  // namespace
+
+int run_engine_process() {
+  ::prctl(PR_SET_NAME, "nautile-engine");
+  const Session session;
+  auto json = read_settings(child_fd::engine_settings);
+  auto plan = json ? read_engine_settings(*json) : base::Result<ServePlan>(base::fail(json.error()));
+  if (!plan) {
+    print_error(session, plan.error());
+    return exit_code(plan.error().kind);
+  }
+  prefer_for_oom_killer();
+  const SealReport report = seal_process(engine_seal(*plan));
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a new user namespace has cleared it
+  send_message(child_fd::engine_report,
+               base::Json::object({{"kind", "seal"}, {"seal", report.to_json()}}));
+  ::close(child_fd::engine_report);
+  plan->engine.log = log_line;
+  return engine::run_engine_child(child_fd::engine_socket, plan->engine);
+}
+
+}  // namespace app

@@ -1,0 +1,40 @@
+// What a server was asked to be, worked out once from the settings, and the two extracts that its
+// child processes are given. They travel through an inherited descriptor, never through arguments
+// or the environment, where other programs could read the key and the code.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "app/config.h"
+#include "app/places.h"
+#include "base/json.h"
+#include "base/messages.h"
+#include "base/result.h"
+#include "engine/options.h"
+
+namespace app {
+
+struct ServePlan {
+  std::string host;       // "127.0.0.1"
+  int port = 0;           // 0: a free one; the supervisor puts the real one in
+  std::string state_dir;  // the gate's own directory, the only one it may write
+  std::string api_key, setup_code;
+  std::string pull_command;
+  base::Language language = base::Language::english;
+  engine::EngineOptions engine;
+  std::vector<std::string> model_paths;  // what the engine may read
+
+  std::string address() const;  // "http://127.0.0.1:8080"
+};
+
+// Reads and checks the settings; finds the models. Makes no file and opens nothing.
+base::Result<ServePlan> plan_server(const Places& places, const Config& config,
+                                    base::Language language);
+
+base::Json gate_settings(const ServePlan& plan);
+base::Result<ServePlan> read_gate_settings(const base::Json& json);
+base::Json engine_settings(const ServePlan& plan);
+base::Result<ServePlan> read_engine_settings(const base::Json& json);
+
+}  // namespace app
