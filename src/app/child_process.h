@@ -5,10 +5,9 @@
 // the terminal reaches the supervisor only.
 #pragma once
 
-#include <sys/types.h>
-
 #include <optional>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/json.h"

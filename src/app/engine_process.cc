@@ -1,11 +1,10 @@
 #include "app/engine_process.h"
 
+#include <csignal>
+#include <cstdio>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
-
-#include <csignal>
-#include <cstdio>
 
 #include "app/child_process.h"
 #include "app/seal.h"
@@ -47,7 +46,8 @@ int run_engine_process() {
   ::prctl(PR_SET_NAME, "nautile-engine");
   const Session session;
   auto json = read_settings(child_fd::engine_settings);
-  auto plan = json ? read_engine_settings(*json) : base::Result<ServePlan>(base::fail(json.error()));
+  auto plan =
+      json ? read_engine_settings(*json) : base::Result<ServePlan>(base::fail(json.error()));
   if (!plan) {
     print_error(session, plan.error());
     return exit_code(plan.error().kind);

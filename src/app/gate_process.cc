@@ -1,26 +1,25 @@
 #include "app/gate_process.h"
 
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <memory>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
 
 #include "api/service.h"
 #include "app/build_info.h"
 #include "app/child_process.h"
 #include "app/seal.h"
 #include "app/serve_plan.h"
-#include "app/site_files.h"
 #include "app/verb.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "engine/child_client.h"
 #include "net/server.h"
+#include "web/site_files.h"
 
 namespace app {
 namespace {
@@ -95,7 +94,7 @@ base::Result<int> serve_gate(const ServePlan& plan) {
   options.engine = client.get();
   options.clock = &clock;
   options.random = &random;
-  options.files = &site_files();
+  options.files = &web::site_files();
   options.version = build_version;
   options.port = plan.port;
   options.state_dir = plan.state_dir;
@@ -106,8 +105,8 @@ base::Result<int> serve_gate(const ServePlan& plan) {
     tell_supervisor(base::Json::object({{"kind", "code"}, {"code", code}}));
   };
   ASSIGN(auto service, api::make_service(std::move(options)));
-  ASSIGN(auto server, net::make_server(child_fd::gate_listener, limits_of_machine(),
-                                       service->handler()));
+  ASSIGN(auto server,
+         net::make_server(child_fd::gate_listener, limits_of_machine(), service->handler()));
   service->attach(*server);
   tell_supervisor(base::Json::object({{"kind", "listening"}}));
   std::thread follower([&] { follow_supervisor(*client, *server); });

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "app/build_info.h"
+#include "app/internal_verbs.h"
 #include "app/verb.h"
 
 namespace {
@@ -52,5 +53,6 @@ int run_program(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A reader that goes away (| head) is an ordinary end, seen as EPIPE.
   std::signal(SIGPIPE, SIG_IGN);
+  if (const auto done = app::run_internal_verb(argc, argv)) return *done;
   return run_program(argc, argv);
 }

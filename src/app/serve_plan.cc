@@ -189,9 +189,8 @@ base::Result<ServePlan> read_engine_settings(const base::Json& json) {
   }
   for (const base::Json& entry : fields.list("models")) {
     Fields model(entry);
-    plan.engine.models.push_back(
-        {model.text("id"), model.text("path"), model.flag("starter"),
-         model.number("context_tokens")});
+    plan.engine.models.push_back({model.text("id"), model.text("path"), model.flag("starter"),
+                                  model.number("context_tokens")});
     if (!model.good()) return bad_settings();
   }
   if (!fields.good()) return bad_settings();

@@ -3,6 +3,7 @@
 find_package(Boost 1.81 REQUIRED)
 target_include_directories(nautile_net SYSTEM PRIVATE ${Boost_INCLUDE_DIRS})
 target_compile_definitions(nautile_net PRIVATE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_HEADER_ONLY)
-if(NAUTILE_SANITIZE MATCHES thread)  # Asio fences where a mutex already orders; TSan says it is blind
+# Asio fences where a mutex already orders; TSan warns that it does not see fences.
+if(NAUTILE_SANITIZE MATCHES thread)
   target_compile_options(nautile_net PRIVATE -Wno-tsan)
 endif()

@@ -1,0 +1,296 @@
+#include "app/supervisor.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/build_info.h"
+#include "app/restart_policy.h"
+#include "app/seal.h"
+#include "base/messages.h"
+
+namespace app {
+namespace {
+
+constexpr int64_t stop_grace_ms = 5'000;
+// A gate that dies so often without ever listening will not listen the next time either.
+constexpr int gate_failures_max = 5;
+
+struct Child {
+  const char* verb;
+  pid_t pid = 0;  // 0: not running
+  Fd messages;    // our end of its control or report socket
+  int64_t started_ms = 0;
+  int64_t start_at_ms = 0;  // when to start it again; 0: not waiting
+  RestartPolicy policy;
+  base::Json seal;         // what it reported of its confinement
+  bool listening = false;  // the gate only
+};
+
+class Supervisor {
+ public:
+  Supervisor(const Session& session, ServePlan plan, Fd listener)
+      : session_(session), plan_(std::move(plan)), listener_(std::move(listener)) {}
+
+  base::Result<int> run(bool owned);
+
+ private:
+  base::Result<void> take_signals();
+  base::Result<void> start_gate();
+  base::Result<void> start_engine();
+  void greet(bool owned);
+  void wait();
+  void read_signals();
+  void reap();
+  void child_died(Child& child, int status);
+  void start_what_is_due();
+  void read_messages(Child& child);
+  void begin_stop();
+  void kill_child(Child& child);
+  void note_running();
+  int64_t now_ms() const { return session_.clock.monotonic_ms(); }
+  int wait_ms() const;
+  bool done() const { return stopping_ && gate_.pid == 0 && engine_.pid == 0; }
+  template <class... Args>
+  void say(base::Message message, Args&&... args) {
+    std::printf("%s\n", base::say(session_.language, message, std::forward<Args>(args)...).c_str());
+    std::fflush(stdout);
+  }
+
+  const Session& session_;
+  ServePlan plan_;
+  Fd listener_, signals_;
+  Child gate_{"internal-gate"}, engine_{"internal-engine"};
+  bool stopping_ = false, said_ready_ = false;
+  int64_t kill_at_ms_ = 0;
+  std::optional<base::Error> failure_;
+};
+
+base::Result<void> Supervisor::take_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, signal);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_) return base::fail(base::ErrorKind::io, "cannot wait for signals");
+  return {};
+}
+
+base::Result<void> Supervisor::start_gate() {
+  ASSIGN(FdPair control, message_pair());
+  ASSIGN(Fd settings, settings_memory(gate_settings(plan_)));
+  ASSIGN(gate_.pid,
+         start_child(gate_.verb, {listener_.get(), control.theirs.get(), settings.get()}));
+  gate_.messages = std::move(control.ours);
+  gate_.started_ms = now_ms();
+  gate_.listening = false;
+  return {};
+}
+
+// The gate gets its end of the engine's socket as soon as it reads, even if it is still starting.
+base::Result<void> Supervisor::start_engine() {
+  ASSIGN(FdPair link, stream_pair());
+  ASSIGN(FdPair report, message_pair());
+  ASSIGN(Fd settings, settings_memory(engine_settings(plan_)));
+  ASSIGN(engine_.pid,
+         start_child(engine_.verb, {link.theirs.get(), settings.get(), report.theirs.get()}));
+  engine_.messages = std::move(report.ours);
+  engine_.started_ms = now_ms();
+  if (!send_message(gate_.messages.get(), base::Json::object({{"kind", "engine"}}),
+                    link.ours.get())) {
+    kill_child(engine_);  // it would wait for nobody; both are started again
+  }
+  return {};
+}
+
+void Supervisor::greet(bool owned) {
+  using base::Message;
+  say(Message::serve_starting, build_version);
+  say(Message::serve_address, plan_.address());
+  say(owned ? Message::serve_signin_code : Message::serve_setup_code, plan_.setup_code);
+  say(Message::serve_api_key, plan_.address(), plan_.api_key, session_.places.data + "/api-key");
+  if (plan_.engine.models.empty()) say(Message::serve_no_model, plan_.pull_command);
+  for (const engine::ModelEntry& model : plan_.engine.models) {
+    if (model.starter) say(Message::starter_note, model.id, plan_.pull_command);
+  }
+  say(Message::serve_stop_hint);
+}
+
+base::Result<int> Supervisor::run(bool owned) {
+  TRY(take_signals());
+  TRY(start_gate());
+  TRY(start_engine());
+  greet(owned);
+  note_running();
+  while (!done()) {
+    wait();
+    start_what_is_due();
+  }
+  ::unlink(running_file(session_.places).c_str());
+  if (failure_) return base::fail(*failure_);
+  return exit_done;
+}
+
+int Supervisor::wait_ms() const {
+  int64_t next = INT64_MAX;
+  for (const int64_t at : {gate_.start_at_ms, engine_.start_at_ms, kill_at_ms_}) {
+    if (at != 0) next = std::min(next, at);
+  }
+  if (next == INT64_MAX) return -1;
+  return static_cast<int>(std::clamp<int64_t>(next - now_ms(), 0, 60'000));
+}
+
+void Supervisor::wait() {
+  pollfd fds[] = {{signals_.get(), POLLIN, 0},
+                  {gate_.messages.get(), POLLIN, 0},
+                  {engine_.messages.get(), POLLIN, 0}};
+  if (::poll(fds, 3, wait_ms()) < 0) return;  // interrupted: the loop looks again
+  if (fds[1].revents != 0) read_messages(gate_);
+  if (fds[2].revents != 0) read_messages(engine_);
+  if (fds[0].revents != 0) read_signals();
+  if (kill_at_ms_ != 0 && now_ms() >= kill_at_ms_) {
+    kill_at_ms_ = 0;
+    kill_child(gate_);
+    kill_child(engine_);
+  }
+}
+
+void Supervisor::read_signals() {
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+    if (info.ssi_signo == SIGCHLD) continue;
+    if (stopping_) {  // asked twice: now
+      kill_child(gate_);
+      kill_child(engine_);
+    } else {
+      begin_stop();
+    }
+  }
+  reap();
+}
+
+void Supervisor::reap() {
+  int status = 0;
+  for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+    for (Child* child : {&gate_, &engine_}) {
+      if (child->pid == pid) child_died(*child, status);
+    }
+  }
+}
+
+void Supervisor::child_died(Child& child, int status) {
+  child.pid = 0;
+  child.messages.reset();
+  if (stopping_) {
+    if (&child == &gate_) kill_child(engine_);  // it ends by itself; nobody listens to it now
+    return;
+  }
+  const bool is_gate = &child == &gate_;
+  child.start_at_ms = now_ms() + child.policy.died(child.started_ms, now_ms());
+  if (is_gate) {
+    // Its end of the engine's socket died with it, and the engine keeps nothing: a fresh pair.
+    kill_child(engine_);
+    if (!child.listening && child.policy.deaths_in_a_row() >= gate_failures_max) {
+      failure_ =
+          base::Error{base::ErrorKind::internal, "the gate cannot start",
+                      fmt::format("it ended {} times before it could listen", gate_failures_max),
+                      "see the messages above"};
+      begin_stop();
+      return;
+    }
+  }
+  said_ready_ = false;
+  std::fprintf(stderr, "%s: %s %d\n", child.verb, WIFSIGNALED(status) ? "signal" : "exit",
+               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+  say(is_gate ? base::Message::serve_gate_restarted : base::Message::serve_engine_restarted);
+}
+
+void Supervisor::start_what_is_due() {
+  if (stopping_) return;
+  bool started = false;
+  const auto due = [&](Child& child) {
+    return child.pid == 0 && child.start_at_ms != 0 && now_ms() >= child.start_at_ms;
+  };
+  const auto try_start = [&](Child& child, base::Result<void> done) {
+    child.start_at_ms = 0;
+    started = true;
+    if (done) return;
+    print_error(session_, done.error());
+    child.start_at_ms = now_ms() + RestartPolicy::pause_ms_max;
+  };
+  if (due(gate_)) try_start(gate_, start_gate());
+  // An engine without a gate would have nobody to talk to.
+  if (gate_.pid != 0 && due(engine_)) try_start(engine_, start_engine());
+  if (started) note_running();
+}
+
+void Supervisor::read_messages(Child& child) {
+  auto message = receive_message(child.messages.get());
+  if (!message) return child.messages.reset();  // its death comes as a signal
+  const auto text = [&](const char* name) -> std::string {
+    const base::Json* value = message->json.find(name);
+    return value && value->is_string() ? value->as_string() : std::string();
+  };
+  const std::string kind = text("kind");
+  if (kind == "seal") {
+    const base::Json* seal = message->json.find("seal");
+    auto report = seal ? SealReport::from_json(*seal) : base::Result<SealReport>(SealReport());
+    if (!report) return;
+    child.seal = report->to_json();
+    for (const std::string& missing : report->missing) {
+      std::fprintf(stderr, "%s: not confined by %s\n", child.verb, missing.c_str());
+    }
+    note_running();
+  } else if (&child == &gate_ && kind == "listening") {
+    gate_.listening = true;
+  } else if (&child == &gate_ && kind == "code") {
+    plan_.setup_code = text("code");
+    say(base::Message::serve_signin_code, plan_.setup_code);
+  } else if (&child == &gate_ && kind == "ready" && !said_ready_) {
+    said_ready_ = true;
+    say(base::Message::serve_ready, text("model"));
+  }
+}
+
+void Supervisor::begin_stop() {
+  stopping_ = true;
+  say(base::Message::serve_stopping);
+  gate_.start_at_ms = engine_.start_at_ms = 0;
+  kill_at_ms_ = now_ms() + stop_grace_ms;
+  if (gate_.pid == 0) return kill_child(engine_);
+  if (!send_message(gate_.messages.get(), base::Json::object({{"kind", "stop"}}))) {
+    kill_child(gate_);
+  }
+}
+
+void Supervisor::kill_child(Child& child) {
+  if (child.pid != 0) ::kill(child.pid, SIGKILL);
+}
+
+void Supervisor::note_running() {
+  const auto about = [](const Child& child) {
+    return base::Json::object({{"pid", static_cast<int64_t>(child.pid)}, {"seal", child.seal}});
+  };
+  const base::Json json = base::Json::object({{"address", plan_.address()},
+                                              {"supervisor", static_cast<int64_t>(::getpid())},
+                                              {"gate", about(gate_)},
+                                              {"engine", about(engine_)}});
+  // Only doctor reads it; a full disk must not stop the server.
+  (void)write_file_atomically(running_file(session_.places), json.dump() + "\n", 0600);
+}
+
+}  // namespace
+
+std::string running_file(const Places& places) { return places.data + "/running.json"; }
+
+base::Result<int> supervise(const Session& session, ServePlan plan, Fd listener, bool owned) {
+  return Supervisor(session, std::move(plan), std::move(listener)).run(owned);
+}
+
+}  // namespace app

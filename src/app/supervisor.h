@@ -1,0 +1,25 @@
+// The supervisor: the process that was started by hand. It owns the listening socket, starts gate
+// and engine as its children, starts again what dies, hands each new engine's socket to the gate,
+// and stops both cleanly. It holds no user data and speaks to no client.
+//
+//     supervisor --listener--> gate <====socket====> engine <--model files
+//         |  '----control-----' '--------------------' |
+//         '--------------- starts both ----------------'
+//
+// One thread, which sleeps in poll() until a signal or a message comes.
+#pragma once
+
+#include "app/child_process.h"
+#include "app/serve_plan.h"
+#include "app/verb.h"
+
+namespace app {
+
+// Serves until SIGTERM or SIGINT; returns the exit code. `listener` is handed to every gate.
+// Prints address, code and key, and what happens, on stdout.
+base::Result<int> supervise(const Session& session, ServePlan plan, Fd listener, bool owned);
+
+// Written beside the state while a server runs (0600), so that `doctor --privacy` finds it.
+std::string running_file(const Places& places);
+
+}  // namespace app
