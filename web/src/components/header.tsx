@@ -115,10 +115,12 @@ export function Header() {
           onClick={() => setPrefs({ sidebar: true })}
         />
       )}
-      <h1 class="head-title" dir="auto">
-        {title}
-      </h1>
-      <ModelMenu />
+      <div class="head-middle">
+        <h1 class="head-title" dir="auto">
+          {title}
+        </h1>
+        <ModelMenu />
+      </div>
       <Meter />
       <IconButton icon="plus" label={t('new')} extra={wide ? '' : 'phone'} onClick={newChat} />
     </header>

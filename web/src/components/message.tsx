@@ -1,17 +1,20 @@
 /** One message: who, what, and what can be done with it. */
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { decimal, duration, number, t } from '../i18n';
 import { copyText } from '../services/files';
 import type { WireNode } from '../services/wire';
 import { askAgain, chooseVersion, deleteVersion, editQuestion } from '../stores/chat';
 import type { Conversation } from '../stores/conversation';
 import type { Live } from '../stores/live';
+import { coarse } from '../stores/prefs';
 import { modelName } from '../stores/session';
 import { ask, say } from '../stores/ui';
 import { directionOf } from '../text/direction';
 import { IconButton } from './button';
+import { Icon, type IconName } from './icons';
 import { Markdown } from './markdown';
+import { Menu } from './menu';
 import { Progress } from './progress';
 import { Thinking } from './thinking';
 import { Ended, Unsent } from './trouble';
@@ -42,28 +45,62 @@ export function Message(props: MessageProps) {
     >
       <h3 class="hidden">{t('says', { who })}</h3>
       {node.role === 'user' ? (
-        <Question conversation={conversation} node={node} />
+        <Question conversation={conversation} node={node} last={last} />
       ) : (
-        <Answer conversation={conversation} node={node} />
+        <Answer conversation={conversation} node={node} last={last} />
       )}
     </article>
   );
 }
 
-function Copy({ text }: { text: string }) {
+interface Action {
+  icon: IconName;
+  label: string;
+  run: () => void;
+}
+
+/** Icons on the last turn, and where a pointer can hover; elsewhere one button with a menu. */
+function Actions({ list, last }: { list: Action[]; last: boolean }) {
+  if (last || !coarse.matches) {
+    return (
+      <>
+        {list.map(({ icon, label, run }) => (
+          <IconButton key={icon} icon={icon} label={label} onClick={run} />
+        ))}
+      </>
+    );
+  }
+  return (
+    <Menu
+      label={t('actions')}
+      buttonClass="icon-button"
+      align="start"
+      role="menu"
+      button={<Icon name="dots" />}
+    >
+      {(close) =>
+        list.map(({ icon, label, run }) => (
+          <button key={icon} type="button" role="menuitem" onClick={() => (close(), run())}>
+            {label}
+          </button>
+        ))
+      }
+    </Menu>
+  );
+}
+
+function useCopy(text: string): Action {
   const done = useSignal(false);
-  const copy = async (): Promise<void> => {
+  const run = async (): Promise<void> => {
     if (!(await copyText(text, null))) return say(t('copy.select'));
     done.value = true;
     window.setTimeout(() => (done.value = false), 2000);
   };
-  return (
-    <IconButton
-      icon={done.value ? 'check' : 'copy'}
-      label={t(done.value ? 'copied' : 'copy')}
-      onClick={copy}
-    />
-  );
+  return {
+    icon: done.value ? 'check' : 'copy',
+    label: t(done.value ? 'copied' : 'copy'),
+    run: () => void run(),
+  };
 }
 
 function Versions({ conversation, node }: { conversation: Conversation; node: WireNode }) {
@@ -85,8 +122,8 @@ function Versions({ conversation, node }: { conversation: Conversation; node: Wi
   );
 }
 
-function Delete({ conversation, node }: { conversation: Conversation; node: WireNode }) {
-  const sure = (): void =>
+function deletion(conversation: Conversation, node: WireNode): Action {
+  const run = (): void =>
     ask({
       title: t('version.sure'),
       text: t('version.sure.text', { n: conversation.tree.size(node.id) }),
@@ -94,10 +131,16 @@ function Delete({ conversation, node }: { conversation: Conversation; node: Wire
       danger: true,
       act: () => deleteVersion(conversation, node.id),
     });
-  return <IconButton icon="trash" label={t('version.delete')} onClick={sure} />;
+  return { icon: 'trash', label: t('version.delete'), run };
 }
 
-function Question({ conversation, node }: { conversation: Conversation; node: WireNode }) {
+interface PartProps {
+  conversation: Conversation;
+  node: WireNode;
+  last: boolean;
+}
+
+function Question({ conversation, node, last }: PartProps) {
   const editing = useSignal(editRequest.id === node.id);
   editRequest.id = editing.value ? '' : editRequest.id;
   useEffect(() => {
@@ -107,6 +150,8 @@ function Question({ conversation, node }: { conversation: Conversation; node: Wi
     window.addEventListener('nautile-edit', open);
     return () => window.removeEventListener('nautile-edit', open);
   }, [node.id]);
+  const copy = useCopy(node.content);
+  const edit: Action = { icon: 'edit', label: t('edit'), run: () => (editing.value = true) };
   const attempt = conversation.attempt.value;
   const unsent = attempt !== null && attempt.trouble !== null && attempt.question === node.id;
   if (editing.value) {
@@ -118,10 +163,8 @@ function Question({ conversation, node }: { conversation: Conversation; node: Wi
     <>
       <Bubble text={node.content} unsent={unsent} />
       <div class="actions" role="group" aria-label={t('actions')}>
-        <Copy text={node.content} />
-        <IconButton icon="edit" label={t('edit')} onClick={() => (editing.value = true)} />
+        <Actions last={last} list={[copy, edit, deletion(conversation, node)]} />
         <Versions conversation={conversation} node={node} />
-        <Delete conversation={conversation} node={node} />
       </div>
       {unsent && <Unsent conversation={conversation} attempt={attempt} />}
     </>
@@ -166,6 +209,11 @@ function Editor({ conversation, node, onDone }: EditorProps) {
     box.current?.focus();
     box.current?.setSelectionRange(node.content.length, node.content.length);
   }, []);
+  useLayoutEffect(() => {
+    const area = box.current!;
+    area.style.height = 'auto';
+    area.style.height = `${area.scrollHeight + 2}px`;
+  }, [text.value]);
   const send = (): void => {
     if (text.value.trim() === '' || busy) return;
     onDone();
@@ -186,7 +234,7 @@ function Editor({ conversation, node, onDone }: EditorProps) {
       <textarea
         ref={box}
         dir="auto"
-        rows={Math.min(12, node.content.split('\n').length + 1)}
+        rows={1}
         aria-label={t('edit.label')}
         value={text.value}
         onInput={(event) => (text.value = event.currentTarget.value)}
@@ -222,13 +270,18 @@ function figures(node: WireNode): string {
   return parts.join(' · ');
 }
 
-function Answer({ conversation, node }: { conversation: Conversation; node: WireNode }) {
+function Answer({ conversation, node, last }: PartProps) {
   conversation.version.value;
   const live: Live | null = conversation.lives.get(node.id) ?? null;
   const busy = live !== null && live.ending.value === null;
   const thinks = (live !== null && live.reasoning.value !== '') || Boolean(node.reasoning);
   const why = live?.ending.value?.message ?? '';
-  const redo = (): void => askAgain(conversation, node);
+  const copy = useCopy(node.content);
+  const again: Action = {
+    icon: 'again',
+    label: t('again'),
+    run: () => askAgain(conversation, node),
+  };
   return (
     <>
       {thinks && <Thinking node={node} live={live} />}
@@ -241,10 +294,8 @@ function Answer({ conversation, node }: { conversation: Conversation; node: Wire
       <div class="actions" role="group" aria-label={t('actions')} data-busy={busy}>
         {!busy && (
           <>
-            <Copy text={node.content} />
-            <IconButton icon="again" label={t('again')} onClick={redo} />
+            <Actions last={last} list={[copy, again, deletion(conversation, node)]} />
             <Versions conversation={conversation} node={node} />
-            <Delete conversation={conversation} node={node} />
             <span class="figures">{figures(node)}</span>
           </>
         )}

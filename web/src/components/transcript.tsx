@@ -23,6 +23,7 @@ const windowOver = 200;
 const mountedMax = 60;
 const screensAround = 2;
 const guessPx = 160;
+const slackPx = 48; // below everything: a line that goes for a moment must not move the view
 const inputAgeMs = 1200;
 
 interface Props {
@@ -45,7 +46,7 @@ export class Transcript extends Component<Props> {
   private lastInput = 0;
   private width = 0;
   private pinnedSeen: string | null = null;
-  private spacePx = 0;
+  private spacePx = -1;
   private observer: ResizeObserver | null = null;
 
   override componentWillMount(): void {
@@ -147,7 +148,7 @@ export class Transcript extends Component<Props> {
     }
     if (space === this.spacePx) return;
     this.spacePx = space;
-    this.space.current!.style.height = `${space}px`;
+    this.space.current!.style.height = `${space + slackPx}px`;
   }
 
   /** After a render: a new question goes to the top; otherwise the anchor stays where it was. */
@@ -234,7 +235,7 @@ export class Transcript extends Component<Props> {
   private readonly onScroll = (): void => {
     const byReader = performance.now() - this.lastInput < inputAgeMs;
     const past = this.contentEnd() - (this.view.scrollTop + this.view.clientHeight);
-    if (byReader && !this.follow && past <= nearEndPx && this.spacePx === 0) this.follow = true;
+    if (byReader && !this.follow && past <= nearEndPx && this.spacePx <= 0) this.follow = true;
     if (!this.follow) this.remember();
     this.look();
   };

@@ -6,9 +6,9 @@
  *
  * The leader holds a Web Lock and the only stream; it beats every 5 s. A visible follower that
  * hears nothing for 12 s steals the lock; the old leader sees its lock broken and closes its
- * stream. Frames are numbered per generation: each tab drops what it has and asks again for what it
- * lacks, so changing leaders or reopening loses and doubles nothing. Without Web Locks every visible
- * tab is its own leader.
+ * stream. Frames are numbered per generation: each tab drops what it has and asks again for what
+ * it lacks, so changing leaders or reopening loses and doubles nothing. Without Web Locks every
+ * visible tab is its own leader.
  */
 import { newId } from '../base/ids';
 import { readStream } from './sse';

@@ -1,7 +1,9 @@
 /**
  * The page's side of the text worker. One request is in flight at a time: what streams first, then
  * what is on screen, then colours. A parse that takes longer than `parseMaxMs` is killed with its
- * worker and its text stays plain: a hostile text may cost itself its looks, never the page.
+ * worker and its text stays plain: a hostile text may cost itself its looks, never the page. The
+ * time is counted in ticks of this thread, so that a machine that is busy with other things, where
+ * both threads wait, kills nothing.
  */
 import { scriptUrl } from '../base/policy';
 import type { Reply, Request } from '../text/protocol';
@@ -11,6 +13,8 @@ import workerUrl from '../text/worker?worker&url';
 const parseMaxMs = 250;
 const parseMaxMsPerKib = 20;
 const holdMs = 300;
+const tickMs = 10;
+const wholePatience = 4; // a text that is complete is parsed once: it may take longer
 
 export type TreeSink = (from: number, blocks: Block[], append: string) => void;
 
@@ -23,7 +27,7 @@ interface Job {
 let worker: Worker | null = null;
 let ready = false;
 let current: Job | null = null;
-let killTimer = 0;
+let watch = 0;
 let nextDoc = 1;
 const queue: Job[] = [];
 
@@ -43,7 +47,7 @@ function start(): void {
 }
 
 function finishCurrent(): void {
-  window.clearTimeout(killTimer);
+  window.clearInterval(watch);
   current = null;
 }
 
@@ -68,9 +72,13 @@ function pump(): void {
   const job = queue.splice(best, 1)[0]!;
   current = job;
   // The colours' chunk is loaded on first use: that is waiting, not computing.
-  const patience = job.request.kind === 'highlight' ? 20 : 1;
-  const limit = patience * parseMaxMs + (parseMaxMsPerKib * sizeOf(job.request)) / 1024;
-  if (job.request.kind !== 'forget') killTimer = window.setTimeout(kill, limit);
+  const { kind } = job.request;
+  const patience = kind === 'highlight' ? 20 : kind === 'grow' ? 1 : wholePatience;
+  const limit = patience * (parseMaxMs + (parseMaxMsPerKib * sizeOf(job.request)) / 1024);
+  let ticks = 0;
+  if (kind !== 'forget') {
+    watch = window.setInterval(() => ++ticks * tickMs > limit && kill(), tickMs);
+  }
   worker!.postMessage(job.request);
   if (job.request.kind === 'forget') {
     finishCurrent();

@@ -1,0 +1,145 @@
+// Journey 7: what Enter does, composition, and the whole page without a mouse.
+import type { Page } from '@playwright/test';
+import { answers, ended, expect, test } from './support/test';
+
+interface Key {
+  type: 'keydown' | 'compositionstart' | 'compositionend';
+  init?: KeyboardEventInit & { keyCode?: number };
+}
+
+/** Sends synthetic events to the box, as an input method does. */
+async function play(page: Page, events: Key[]): Promise<void> {
+  await page.locator('#box').evaluate((box, list) => {
+    for (const { type, init } of list) {
+      const event =
+        type === 'keydown'
+          ? new KeyboardEvent(type, { bubbles: true, cancelable: true, key: 'Enter', ...init })
+          : new CompositionEvent(type, { bubbles: true });
+      if (init?.keyCode !== undefined) Object.defineProperty(event, 'keyCode', { value: init.keyCode });
+      box.dispatchEvent(event);
+    }
+  }, events);
+}
+
+test('an Enter that belongs to a composition never sends', async ({ chat }) => {
+  const box = chat.locator('#box');
+  await box.fill('にほん');
+  await play(chat, [
+    { type: 'compositionstart' },
+    { type: 'keydown', init: { isComposing: true } },
+    { type: 'keydown', init: { keyCode: 229 } },
+    { type: 'compositionend' },
+    { type: 'keydown' }, // Safari's order: the Enter that ended it comes after its end
+  ]);
+  await expect(box).toHaveValue('にほん');
+  await expect(answers(chat)).toHaveCount(0);
+  await chat.waitForFunction((then) => performance.now() > then + 40, await chat.evaluate(() => performance.now()));
+  await box.press('Enter');
+  await expect(answers(chat)).toHaveCount(1);
+});
+
+test('Enter sends, Shift+Enter breaks the line, Ctrl+Enter always sends', async ({ chat }) => {
+  const box = chat.locator('#box');
+  await box.fill('one');
+  await box.press('Shift+Enter');
+  await box.pressSequentially('two');
+  await expect(box).toHaveValue('one\ntwo');
+  await box.press('Enter');
+  await expect(chat.locator('.bubble')).toHaveText('one\ntwo');
+  await expect(box).toHaveValue('');
+  await ended(chat);
+
+  await chat.evaluate(() => {
+    const old = JSON.parse(localStorage.getItem('nautile.prefs') ?? '{}') as object;
+    localStorage.setItem('nautile.prefs', JSON.stringify({ ...old, enter: 'newline' }));
+  });
+  await chat.reload();
+  await box.fill('three');
+  await box.press('Enter');
+  await expect(box).toHaveValue('three\n');
+  await box.press('Control+Enter');
+  await expect(answers(chat)).toHaveCount(2);
+});
+
+test('on a touch screen Enter starts a new line', async ({ browser, server, chat }) => {
+  await expect(chat.locator('#box')).toBeVisible();
+  const context = await browser.newContext({
+    hasTouch: true,
+    isMobile: true,
+    viewport: { width: 390, height: 800 },
+    storageState: await chat.context().storageState(),
+  });
+  const page = await context.newPage();
+  await page.goto(server.origin);
+  await page.locator('#box').fill('a');
+  await page.locator('#box').press('Enter');
+  await expect(page.locator('#box')).toHaveValue('a\n');
+  await context.close();
+});
+
+test('the whole of it without a mouse', async ({ chat }) => {
+  await expect(chat.locator('#box')).toBeFocused();
+  await chat.keyboard.type('/script stream 20 tokens');
+  await chat.keyboard.press('Enter');
+  await ended(chat);
+  await chat.keyboard.type('/script stream 20 tokens then');
+  await chat.keyboard.press('Enter');
+  await expect(answers(chat)).toHaveCount(2);
+  await ended(chat);
+
+  // ↑ in an empty box edits the last question; sending makes a second version.
+  await chat.keyboard.press('ArrowUp');
+  const editor = chat.getByLabel('Edit the question');
+  await expect(editor).toBeFocused();
+  await chat.keyboard.type(' again');
+  await chat.keyboard.press('Control+Enter');
+  await expect(chat.locator('.message.user .versions')).toContainText('2/2');
+  await ended(chat);
+
+  // From message to message, and to the last answer.
+  await chat.locator('.scroller').focus();
+  await chat.keyboard.press('Alt+Shift+ArrowDown');
+  await expect(answers(chat).last()).toBeFocused();
+  await chat.keyboard.press('Alt+ArrowUp');
+  await expect(chat.locator('.message.user').last()).toBeFocused();
+
+  // The palette opens the settings; the theme changes by keys; back to a new chat.
+  await chat.keyboard.press('Control+k');
+  await expect(chat.getByRole('combobox')).toBeFocused();
+  await chat.keyboard.type('settings');
+  await chat.keyboard.press('Enter');
+  await expect(chat.getByRole('heading', { name: 'Settings' })).toBeVisible();
+  await chat.getByRole('radio', { name: 'As the system' }).focus();
+  await chat.keyboard.press('ArrowRight');
+  await chat.keyboard.press('ArrowRight');
+  await expect(chat.locator('html')).toHaveAttribute('data-theme', 'dark');
+  await chat.keyboard.press('Control+/');
+  await expect(chat.getByRole('dialog', { name: 'Keyboard' })).toBeVisible();
+  await chat.keyboard.press('Escape');
+  await chat.keyboard.press('Control+Shift+O');
+  await expect(chat).toHaveURL(/\/$/);
+  await expect(chat.locator('#box')).toBeFocused();
+});
+
+test('Esc stops, but not while a dialog is open', async ({ chat }) => {
+  await chat.locator('#box').fill('/script stream 20 tokens; hold');
+  await chat.keyboard.press('Enter');
+  await expect(answers(chat).locator('.prose')).toContainText(/\w+/);
+  await chat.keyboard.press('Control+/');
+  await chat.keyboard.press('Escape');
+  await expect(chat.getByRole('dialog')).toHaveCount(0);
+  await expect(chat.getByRole('button', { name: 'Stop', exact: true })).toBeVisible();
+  await chat.keyboard.press('Escape');
+  await expect(chat.locator('.note', { hasText: 'Stopped by you' })).toBeVisible();
+});
+
+test('what is typed while the page loads is kept', async ({ chat, server }) => {
+  await chat.route('**/site/session', async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 800));
+    await route.continue();
+  });
+  await chat.goto(server.origin, { waitUntil: 'commit' });
+  await chat.locator('#early-box').pressSequentially('typed early');
+  await expect(chat.locator('#box')).toHaveValue('typed early');
+  await expect(chat.locator('#box')).toBeFocused();
+});

@@ -1,0 +1,36 @@
+// The journeys run in Debian's own Chromium against servers that they start themselves.
+import { defineConfig } from '@playwright/test';
+import { buildDir } from './support/places';
+
+const flags = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+export default defineConfig({
+  testDir: '.',
+  testMatch: '*.spec.ts',
+  outputDir: `${buildDir}/browser-results`,
+  workers: 2,
+  fullyParallel: true,
+  timeout: 60_000,
+  expect: { timeout: 10_000 },
+  reporter: [['line']],
+  use: {
+    locale: 'en-US',
+    viewport: { width: 1280, height: 800 },
+    serviceWorkers: 'block',
+    trace: 'retain-on-failure',
+    launchOptions: {
+      executablePath: process.env.NAUTILE_CHROMIUM ?? '/usr/bin/chromium',
+      args: flags,
+      env: { ...process.env, CHROMIUM_FLAGS: '' } as Record<string, string>,
+    },
+  },
+});

@@ -1,0 +1,138 @@
+// Journeys 4, 5 and 6: the view holds still, thinking, stopping.
+import { ended, expect, lastAnswer, send, stored, test, words } from './support/test';
+
+const scrollTop = (page: import('@playwright/test').Page): Promise<number> =>
+  page.locator('.scroller').evaluate((element) => element.scrollTop);
+
+/** How far the last question's top is below the top of the view. */
+const questionTop = (page: import('@playwright/test').Page): Promise<number> =>
+  page.locator('.message.user').last().evaluate((element) => {
+    const view = element.closest('.scroller')!.getBoundingClientRect();
+    return element.getBoundingClientRect().top - view.top;
+  });
+
+test('the question goes to the top and the view holds still through 2,000 tokens', async ({
+  chat,
+  server,
+}) => {
+  await send(chat, '/script stream 120 tokens at 2000/s');
+  await ended(chat);
+  await send(chat, '/script stream 2000 tokens at 800/s');
+  await expect.poll(() => questionTop(chat)).toBeLessThan(40);
+  const top = await scrollTop(chat);
+  await chat.evaluate(() => {
+    const view = document.querySelector('.scroller')!;
+    const seen = ((window as never as { tops: Set<number> }).tops = new Set([view.scrollTop]));
+    const look = (): void => {
+      seen.add(view.scrollTop);
+      requestAnimationFrame(look);
+    };
+    look();
+  });
+  await expect(chat.getByRole('button', { name: 'New text below' })).toBeVisible();
+  await ended(chat);
+  const tops = await chat.evaluate(() => [...(window as never as { tops: Set<number> }).tops]);
+  expect(tops).toEqual([top]);
+  expect(words(await lastAnswer(chat).locator('.prose').innerText())).toBe(
+    words(await stored(chat, server)),
+  );
+});
+
+test('the pill follows the end; the wheel stops that at once; a return resumes it', async ({
+  chat,
+}) => {
+  await send(chat, '/script stream 3000 tokens at 300/s');
+  await chat.getByRole('button', { name: 'New text below' }).click();
+  const gap = (): Promise<number> =>
+    chat
+      .locator('.scroller')
+      .evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight);
+  await expect.poll(gap).toBeLessThan(64); // the room that is always left under the end
+  const before = await scrollTop(chat);
+  await expect.poll(() => scrollTop(chat)).toBeGreaterThan(before);
+
+  await chat.locator('.scroller').hover();
+  await chat.mouse.wheel(0, -40);
+  await expect(chat.getByRole('button', { name: 'New text below' })).toBeVisible();
+  const held = await scrollTop(chat);
+  const length = (await lastAnswer(chat).innerText()).length;
+  await expect
+    .poll(async () => (await lastAnswer(chat).innerText()).length)
+    .toBeGreaterThan(length + 400);
+  expect(await scrollTop(chat)).toBe(held);
+
+  await chat.mouse.wheel(0, 100_000);
+  await expect(chat.getByRole('button', { name: 'New text below' })).toBeHidden();
+  const resumed = await scrollTop(chat);
+  await expect.poll(() => scrollTop(chat)).toBeGreaterThan(resumed);
+  await chat.keyboard.press('Escape');
+  await ended(chat);
+});
+
+test('thinking stays closed, opens, stays open; Answer now ends it', async ({ chat }) => {
+  await send(chat, '/script think 40 tokens at 100/s; hold; stream 12 tokens');
+  const head = chat.locator('.thinking-head');
+  await expect(head).toHaveAttribute('aria-expanded', 'false');
+  await expect(chat.locator('.thinking-line')).not.toHaveText(/^\s*$/);
+  await expect(chat.locator('.thinking-body')).toBeHidden();
+  await head.click();
+  await expect(head).toHaveAttribute('aria-expanded', 'true');
+  await expect(chat.locator('.thinking-body')).toBeVisible();
+  await chat.getByRole('button', { name: 'Answer now' }).click();
+  await ended(chat);
+  await expect(head).toHaveAttribute('aria-expanded', 'true');
+  await expect(head).toHaveText(/Thought for \d+\ss · \d+ tokens/);
+  await expect(lastAnswer(chat).locator('.prose')).not.toBeEmpty();
+
+  await send(chat, '/script think 10 tokens; stream 5 tokens');
+  await ended(chat);
+  await expect(head.last()).toHaveAttribute('aria-expanded', 'true');
+});
+
+test('the seconds of thinking are the server’s', async ({ chat, server }) => {
+  await send(chat, '/script think 30 tokens at 20/s; stream 5 tokens');
+  await ended(chat);
+  const id = new URL(chat.url()).pathname.split('/')[2];
+  const reply = await chat.request.get(`${server.origin}/site/conversations/${id}`);
+  const { messages } = (await reply.json()) as {
+    messages: { usage?: { thinking_ms: number; reasoning_tokens: number } }[];
+  };
+  const usage = messages[messages.length - 1]!.usage!;
+  await expect(chat.locator('.thinking-head')).toContainText(
+    `${Math.round(usage.thinking_ms / 1000)}\u00a0s`,
+  );
+  await expect(chat.locator('.thinking-head')).toContainText(`${usage.reasoning_tokens} tokens`);
+});
+
+test('stop: said at once, frozen, confirmed by the server; the text is kept', async ({
+  chat,
+  server,
+}) => {
+  await send(chat, '/script stream 5000 tokens at 100/s');
+  // For 400 ms after Send became Stop a click is taken for a double click on Send.
+  await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){70}/);
+  await chat.getByRole('button', { name: 'Stop', exact: true }).click();
+  await expect(chat.locator('.note', { hasText: 'Stopped by you' })).toBeVisible();
+  await ended(chat);
+  const shown = words(await lastAnswer(chat).locator('.prose').innerText());
+  expect(shown.length).toBeGreaterThan(10);
+  expect(shown).toBe(words(await stored(chat, server)));
+  await expect(chat.getByRole('button', { name: 'Send', exact: true })).toBeVisible();
+});
+
+test('stopping is said within 50 ms of the click', async ({ chat }) => {
+  await send(chat, '/script stream 5000 tokens at 60/s');
+  await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){20}/);
+  const ms = await chat.evaluate(async () => {
+    const button = document.querySelector<HTMLButtonElement>('.send.stop')!;
+    const start = performance.now();
+    button.click();
+    while (!document.querySelector('.send.stop')?.textContent?.includes('Stopping')) {
+      if (document.querySelector('.send.stop') === null) break;
+      await new Promise((resolve) => requestAnimationFrame(resolve));
+    }
+    return performance.now() - start;
+  });
+  expect(ms).toBeLessThan(50);
+  await ended(chat);
+});

@@ -1,0 +1,17 @@
+// Where the build is, and where pictures go.
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
+
+function findBuild(): string {
+  const given = process.env.NAUTILE_BUILD;
+  if (given !== undefined) return resolve(given);
+  const known = ['check', 'release'].map((name) => join(root, 'build', name));
+  return known.find((folder) => existsSync(join(folder, 'scripted_serve'))) ?? known[0]!;
+}
+
+export const buildDir = findBuild();
+export const screenshotDir = join(root, 'build', 'screenshots');
+mkdirSync(screenshotDir, { recursive: true });
