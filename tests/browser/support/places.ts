@@ -15,3 +15,7 @@ function findBuild(): string {
 export const buildDir = findBuild();
 export const screenshotDir = join(root, 'build', 'screenshots');
 mkdirSync(screenshotDir, { recursive: true });
+
+/** The built site: the one that the build embeds, or that `npm run build` made in web/. */
+const built = join(buildDir, 'web', 'dist');
+export const siteDir = existsSync(built) ? built : join(root, 'web', 'dist');

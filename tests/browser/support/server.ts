@@ -4,9 +4,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildDir } from './places';
+import { buildDir, siteDir } from './places';
 
 const startMs = 60_000;
+const codeShown = /\b[0-9A-Z]{4}-[0-9A-Z]{4}\b/;
 
 export interface ServerOptions {
   args?: string[];
@@ -37,7 +38,8 @@ export class Server {
   static async scripted(options: ServerOptions = {}): Promise<Server> {
     const command = process.env.NAUTILE_SCRIPTED ?? join(buildDir, 'scripted_serve');
     return Server.start(command, options, (state, port) => [
-      '--state', state, '--port', String(port), ...(options.args ?? []),
+      ...['--web', siteDir, '--state', state, '--port', String(port)],
+      ...(options.args ?? []),
     ]);
   }
 
@@ -65,7 +67,7 @@ export class Server {
       const read = (data: Buffer): void => {
         this.output += data.toString();
         const origin = /http:\/\/127\.0\.0\.1:\d+/.exec(this.output);
-        const code = /\b[0-9A-Z]{4}-[0-9A-Z]{4}\b/.exec(this.output);
+        const code = codeShown.exec(this.output);
         if (origin === null || (code === null && this.code === '')) return;
         this.origin = origin[0];
         if (code !== null) this.code = code[0];
@@ -81,7 +83,7 @@ export class Server {
 
   /** The newest one-time code that the console shows. */
   newestCode(): string {
-    const all = this.output.match(/\b[0-9A-Z]{4}-[0-9A-Z]{4}\b/g) ?? [];
+    const all = this.output.match(new RegExp(codeShown, 'g')) ?? [];
     return all[all.length - 1] ?? this.code;
   }
 

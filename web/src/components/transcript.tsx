@@ -44,6 +44,7 @@ export class Transcript extends Component<Props> {
   private follow = true;
   private anchor: { id: string; top: number } | null = null;
   private lastInput = 0;
+  private lastTop = 0;
   private width = 0;
   private pinnedSeen: string | null = null;
   private spacePx = -1;
@@ -235,7 +236,10 @@ export class Transcript extends Component<Props> {
   private readonly onScroll = (): void => {
     const byReader = performance.now() - this.lastInput < inputAgeMs;
     const past = this.contentEnd() - (this.view.scrollTop + this.view.clientHeight);
-    if (byReader && !this.follow && past <= nearEndPx && this.spacePx <= 0) this.follow = true;
+    const down = this.view.scrollTop > this.lastTop;
+    this.lastTop = this.view.scrollTop;
+    const returned = byReader && down && past <= nearEndPx && this.spacePx <= 0;
+    if (returned) this.follow = true;
     if (!this.follow) this.remember();
     this.look();
   };
