@@ -2,9 +2,18 @@
 import { ended, expect, lastAnswer, send, test } from './support/test';
 import { corpus } from '../../web/src/text/corpus';
 
-const hostile = [corpus.html, corpus.links, corpus.entities, corpus.emoji, corpus.unclosedMath].join('\n\n');
+const hostile = [
+  corpus.html,
+  corpus.links,
+  corpus.entities,
+  corpus.emoji,
+  corpus.unclosedMath,
+].join('\n\n');
 
-test('nothing that a model writes becomes markup, script or a request', async ({ chat, watched }) => {
+test('nothing that a model writes becomes markup, script or a request', async ({
+  chat,
+  watched,
+}) => {
   await chat.evaluate(() => {
     document.addEventListener('securitypolicyviolation', (event) => {
       console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`);
@@ -15,9 +24,11 @@ test('nothing that a model writes becomes markup, script or a request', async ({
   const prose = lastAnswer(chat).locator('.prose');
   await expect(prose).toContainText('<script>alert(1)</script>');
   await expect(prose.locator('script, img, iframe, b, style')).toHaveCount(0);
-  const hrefs = await prose.locator('a').evaluateAll((links) =>
-    links.map((link) => [(link as HTMLAnchorElement).protocol, (link as HTMLAnchorElement).rel]),
-  );
+  const hrefs = await prose
+    .locator('a')
+    .evaluateAll((links) =>
+      links.map((link) => [(link as HTMLAnchorElement).protocol, (link as HTMLAnchorElement).rel]),
+    );
   for (const [protocol, rel] of hrefs) {
     expect(['http:', 'https:', 'mailto:']).toContain(protocol);
     expect(rel).toContain('noopener');

@@ -15,7 +15,8 @@ async function play(page: Page, events: Key[]): Promise<void> {
         type === 'keydown'
           ? new KeyboardEvent(type, { bubbles: true, cancelable: true, key: 'Enter', ...init })
           : new CompositionEvent(type, { bubbles: true });
-      if (init?.keyCode !== undefined) Object.defineProperty(event, 'keyCode', { value: init.keyCode });
+      if (init?.keyCode !== undefined)
+        Object.defineProperty(event, 'keyCode', { value: init.keyCode });
       box.dispatchEvent(event);
     }
   }, events);
@@ -33,7 +34,10 @@ test('an Enter that belongs to a composition never sends', async ({ chat }) => {
   ]);
   await expect(box).toHaveValue('にほん');
   await expect(answers(chat)).toHaveCount(0);
-  await chat.waitForFunction((then) => performance.now() > then + 40, await chat.evaluate(() => performance.now()));
+  await chat.waitForFunction(
+    (then) => performance.now() > then + 40,
+    await chat.evaluate(() => performance.now()),
+  );
   await box.press('Enter');
   await expect(answers(chat)).toHaveCount(1);
 });

@@ -6,10 +6,13 @@ const scrollTop = (page: import('@playwright/test').Page): Promise<number> =>
 
 /** How far the last question's top is below the top of the view. */
 const questionTop = (page: import('@playwright/test').Page): Promise<number> =>
-  page.locator('.message.user').last().evaluate((element) => {
-    const view = element.closest('.scroller')!.getBoundingClientRect();
-    return element.getBoundingClientRect().top - view.top;
-  });
+  page
+    .locator('.message.user')
+    .last()
+    .evaluate((element) => {
+      const view = element.closest('.scroller')!.getBoundingClientRect();
+      return element.getBoundingClientRect().top - view.top;
+    });
 
 test('the question goes to the top and the view holds still through 2,000 tokens', async ({
   chat,
@@ -44,9 +47,7 @@ test('the pill follows the end; the wheel stops that at once; a return resumes i
   await send(chat, '/script stream 3900 tokens at 130/s');
   await chat.getByRole('button', { name: 'New text below' }).click();
   const gap = (): Promise<number> =>
-    chat
-      .locator('.scroller')
-      .evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight);
+    chat.locator('.scroller').evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight);
   await expect.poll(gap).toBeLessThan(64); // the room that is always left under the end
   const before = await scrollTop(chat);
   await expect.poll(() => scrollTop(chat)).toBeGreaterThan(before);

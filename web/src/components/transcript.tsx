@@ -43,7 +43,7 @@ export class Transcript extends Component<Props> {
   private readonly range = signal({ from: 0, to: windowOver });
   private follow = true;
   private anchor: { id: string; top: number } | null = null;
-  private lastInput = 0;
+  private lastInput = -inputAgeMs;
   private lastTop = 0;
   private width = 0;
   private pinnedSeen: string | null = null;
@@ -211,25 +211,27 @@ export class Transcript extends Component<Props> {
 
   // ---- the reader's moves ------------------------------------------------------------------
 
-  private readonly letGo = (): void => {
-    this.lastInput = performance.now();
+  /** Stops following. A drag may turn round and go down again; a wheel or a key upwards may not. */
+  private readonly letGo = (mayReturn: boolean): void => {
+    this.lastInput = mayReturn ? performance.now() : -inputAgeMs;
+    this.lastTop = this.view.scrollTop;
     this.follow = false;
     this.remember();
     this.look();
   };
 
   private readonly onWheel = (event: WheelEvent): void => {
-    if (event.deltaY < 0) this.letGo();
+    if (event.deltaY < 0) this.letGo(false);
     else this.lastInput = performance.now();
   };
 
   private readonly onPointerDown = (event: PointerEvent): void => {
-    if (event.target === this.view && event.offsetX > this.view.clientWidth) this.letGo();
+    if (event.target === this.view && event.offsetX > this.view.clientWidth) this.letGo(true);
   };
 
   private readonly onKeyDown = (event: KeyboardEvent): void => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    if (['PageUp', 'ArrowUp', 'Home'].includes(event.key)) this.letGo();
+    if (['PageUp', 'ArrowUp', 'Home'].includes(event.key)) this.letGo(false);
     else if (['PageDown', 'ArrowDown', ' '].includes(event.key)) this.lastInput = performance.now();
   };
 
@@ -314,7 +316,7 @@ export class Transcript extends Component<Props> {
           aria-label={t('history')}
           onScroll={this.onScroll}
           onWheel={this.onWheel}
-          onTouchMove={this.letGo}
+          onTouchMove={() => this.letGo(true)}
           onPointerDown={this.onPointerDown}
           onKeyDown={this.onKeyDown}
         >

@@ -411,14 +411,26 @@ function onFrame(frame: GenerationFrame): void {
   const known = generations.get(frame.generation);
   if (known === undefined) return;
   const { conversation, live } = known;
-  if (frame.kind === 'gone') {
-    generations.delete(frame.generation);
-    conversation.lives.delete(live.answer);
-    void load(conversation);
-    return;
-  }
+  if (frame.kind === 'gone') return void lost(conversation, live);
   live.take(frame);
   if (frame.kind === 'end') ended(conversation, live, known.whole);
+}
+
+/**
+ * The server does not know the generation any more: it ended long ago, or the server was restarted
+ * and forgot it. Its copy of the conversation decides; without one, what the page has is kept.
+ */
+async function lost(conversation: Conversation, live: Live): Promise<void> {
+  generations.delete(live.generation);
+  const node = conversation.tree.nodes.get(live.answer);
+  if (node !== undefined) {
+    node.content = live.text.peek();
+    if (live.reasoning.peek() !== '') node.reasoning = live.reasoning.peek();
+    node.end = 'engine_died';
+  }
+  live.cut();
+  conversation.changed();
+  await load(conversation);
 }
 
 function ended(conversation: Conversation, live: Live, whole: boolean): void {

@@ -79,6 +79,22 @@ export class Live {
     }
   }
 
+  /** Nobody will say how it ended: it was cut. */
+  cut(): void {
+    const end = {
+      reason: 'engine_died',
+      contextFull: false,
+      usage: undefined,
+      message: '',
+    } as const;
+    batch(() => {
+      this.shown.value = this.text.value;
+      this.phase.value = { k: 'ended' };
+      this.ending.value = end;
+      this.stopping.value = 'no';
+    });
+  }
+
   private queue(frame: GenerationFrame): void {
     const position = frame.position ?? 1;
     const before = this.phase.value;

@@ -1,0 +1,139 @@
+// Journey 12: whatever breaks, the text equals what the server sealed; nothing twice.
+import { answers, ended, expect, lastAnswer, send, stored, test, words } from './support/test';
+
+const shown = async (page: import('@playwright/test').Page): Promise<string> =>
+  words(await lastAnswer(page).locator('.prose').innerText());
+
+test('the engine dies: said, kept, continued in the same answer', async ({ chat, server }) => {
+  await send(chat, '/script stream 40 tokens at 200/s; die');
+  await expect(lastAnswer(chat).locator('.trouble')).toContainText(
+    'The engine restarted during the answer. What was written is kept.',
+  );
+  const before = await shown(chat);
+  expect(before).toBe(words(await stored(chat, server)));
+  await expect(async () => {
+    await lastAnswer(chat).getByRole('button', { name: 'Continue' }).click();
+    await expect.poll(() => shown(chat), { timeout: 2000 }).not.toBe(before);
+  }).toPass();
+  await expect(lastAnswer(chat).locator('.trouble')).toBeVisible();
+  expect(await shown(chat)).toBe(words(await stored(chat, server)));
+  expect((await shown(chat)).startsWith(before)).toBe(true);
+  await expect(answers(chat)).toHaveCount(1);
+});
+
+test('the server is killed: banner, text and draft kept, the chat goes on', async ({
+  chat,
+  server,
+}) => {
+  await send(chat, '/script stream 3000 tokens at 60/s');
+  await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){20}/);
+  await server.kill();
+  await expect(chat.locator('.banner')).toContainText('No connection to the server');
+  const kept = await shown(chat);
+  await chat.locator('#box').fill('typed while it was away');
+  await server.run();
+  await expect(chat.locator('.banner')).toBeHidden({ timeout: 30_000 });
+  await expect(lastAnswer(chat).locator('.trouble.cut')).toBeVisible();
+  expect(await shown(chat)).toBe(kept);
+  await expect(chat.locator('#box')).toHaveValue('typed while it was away');
+  await chat.keyboard.press('Control+Enter');
+  await expect(answers(chat)).toHaveCount(2);
+  await ended(chat);
+  expect(await shown(chat)).toBe(words(await stored(chat, server)));
+});
+
+test('the network goes away for a while: the same text, once', async ({
+  chat,
+  server,
+  context,
+}) => {
+  await send(chat, '/script stream 400 tokens at 60/s');
+  await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){20}/);
+  await context.setOffline(true);
+  await chat.evaluate(() => window.dispatchEvent(new Event('online')));
+  await expect(chat.locator('.banner')).toBeVisible();
+  await expect(chat.getByRole('button', { name: 'Stop', exact: true })).toBeVisible();
+  await context.setOffline(false);
+  await ended(chat);
+  await expect(chat.locator('.banner')).toBeHidden();
+  expect(await shown(chat)).toBe(words(await stored(chat, server)));
+});
+
+test('the tab is frozen, the clock jumps: nothing is missing afterwards', async ({
+  chat,
+  server,
+}) => {
+  await send(chat, '/script stream 300 tokens at 100/s');
+  await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){10}/);
+  const session = await chat.context().newCDPSession(chat);
+  await session.send('Page.setWebLifecycleState', { state: 'frozen' });
+  await expect
+    .poll(async () => (await stored(chat, server)).split(' ').length, { timeout: 15_000 })
+    .toBeGreaterThan(200);
+  await session.send('Page.setWebLifecycleState', { state: 'active' });
+  await chat.evaluate(() => {
+    const now = Date.now.bind(Date);
+    Date.now = () => now() + 3_600_000;
+  });
+  await ended(chat);
+  expect(await shown(chat)).toBe(words(await stored(chat, server)));
+});
+
+test('a reload in mid-answer takes it up from the beginning', async ({ chat, server }) => {
+  await send(chat, '/script think 30 tokens at 60/s; stream 200 tokens at 60/s');
+  await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){10}/);
+  await chat.reload();
+  await ended(chat);
+  expect(await shown(chat)).toBe(words(await stored(chat, server)));
+  await expect(chat.locator('.thinking-head')).toContainText('30 tokens');
+});
+
+test('an answer to the request is lost: trying again answers once', async ({ chat, server }) => {
+  await chat.route(
+    '**/site/generations',
+    async (route) => {
+      await route.fetch();
+      await route.abort();
+    },
+    { times: 1 },
+  );
+  await send(chat, '/script stream 20 tokens');
+  await expect(chat.locator('.trouble')).toContainText('No connection to the server');
+  await chat.getByRole('button', { name: 'Try again' }).click();
+  await ended(chat);
+  await expect(answers(chat)).toHaveCount(1);
+  const id = new URL(chat.url()).pathname.split('/')[2];
+  const reply = await chat.request.get(`${server.origin}/site/conversations/${id}`);
+  expect(((await reply.json()) as { messages: unknown[] }).messages).toHaveLength(2);
+});
+
+test('a draft survives a reload, sealed; nothing readable is stored', async ({ chat }) => {
+  const secret = 'a very private draft';
+  await chat.locator('#box').fill(secret);
+  const records = (): Promise<number> =>
+    chat.evaluate(
+      () =>
+        new Promise<number>((resolve) => {
+          const open = indexedDB.open('nautile', 1);
+          open.onsuccess = () => {
+            const all = open.result.transaction('drafts').objectStore('drafts').getAll();
+            all.onsuccess = () => resolve(all.result.length);
+          };
+        }),
+    );
+  await expect.poll(records).toBe(1);
+  const readable = await chat.evaluate(async () => {
+    const open = indexedDB.open('nautile', 1);
+    await new Promise((resolve) => (open.onsuccess = resolve));
+    const all = open.result.transaction('drafts').objectStore('drafts').getAll();
+    await new Promise((resolve) => (all.onsuccess = resolve));
+    const text = all.result.map((r: { data: ArrayBuffer }) => new TextDecoder().decode(r.data));
+    return text.join() + JSON.stringify({ ...localStorage, ...sessionStorage });
+  });
+  expect(readable).not.toContain('private');
+  await chat.reload();
+  await expect(chat.locator('#box')).toHaveValue(secret);
+  await chat.keyboard.press('Control+Enter');
+  await ended(chat);
+  await expect.poll(records).toBe(0);
+});

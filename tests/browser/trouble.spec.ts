@@ -1,0 +1,196 @@
+// Journey 15: waiting and trouble: the words, the buttons, what is announced.
+import type { Page } from '@playwright/test';
+import { answers, ended, expect, lastAnswer, send, test } from './support/test';
+
+const said = (page: Page) => page.locator('.hidden[role="status"]');
+const alarmed = (page: Page) => page.locator('.hidden[role="alert"]');
+
+/** The next request to start a generation is refused with these words of the wire. */
+async function refuseOnce(
+  page: Page,
+  status: number,
+  body: object,
+  headers: Record<string, string> = {},
+): Promise<void> {
+  const reply = { status, contentType: 'application/json', headers, body: JSON.stringify(body) };
+  await page.route('**/site/generations', (route) => route.fulfill(reply), { times: 1 });
+}
+
+test('the queue has a place and a time, turns into loading, reading and the answer', async ({
+  chat,
+}) => {
+  await send(chat, '/script queue 3 for 3 s; load for 2 s; read 500 for 2 s; stream 10 tokens');
+  const card = lastAnswer(chat).locator('.card.progress');
+  await expect(card).toContainText(/You are number [32] in line, about /);
+  await expect(said(chat)).toHaveText(/Number [32] in line|You are next/);
+  await expect(card.getByRole('progressbar')).toBeVisible();
+  await expect(card).toContainText(/Loading .+ into memory, about /);
+  await expect(card).toContainText(/Reading your text: \d+\s%/);
+  await ended(chat);
+  await expect(said(chat)).toHaveText('Answer ready');
+});
+
+test('the line can be left', async ({ chat }) => {
+  await send(chat, '/script queue 4 for 60 s; stream 10 tokens');
+  await chat.getByRole('button', { name: 'Leave the line' }).click();
+  await expect(chat.locator('.note', { hasText: 'Stopped by you' })).toBeVisible();
+  await expect(said(chat)).toHaveText('Stopped by you. What was written is kept.');
+});
+
+test('one message waits for the running answer, visible and cancellable', async ({ chat }) => {
+  await send(chat, '/script stream 10 tokens; hold');
+  await expect(chat.getByRole('button', { name: 'Stop', exact: true })).toBeVisible();
+  await chat.locator('#box').fill('next please');
+  await chat.keyboard.press('Enter');
+  await expect(chat.locator('.waiting')).toContainText('next please');
+  await expect(chat.locator('#box')).toHaveValue('');
+  await chat.getByRole('button', { name: 'Take back' }).click();
+  await expect(chat.locator('#box')).toHaveValue('next please');
+  await chat.keyboard.press('Enter');
+  await chat.keyboard.press('Escape');
+  await expect(answers(chat)).toHaveCount(2);
+  await ended(chat);
+  await expect(chat.locator('.bubble').last()).toHaveText('next please');
+});
+
+test('too many at once: counts down and goes out by itself', async ({ chat }) => {
+  await refuseOnce(chat, 429, { error: { message: 'slow' } }, { 'retry-after': '2' });
+  await send(chat, '/script stream 10 tokens');
+  await expect(chat.locator('.trouble')).toContainText(/goes out by itself in \d+\ss/);
+  await expect(alarmed(chat)).toContainText('Too many requests at once');
+  await ended(chat);
+  await expect(chat.locator('.trouble')).toHaveCount(0);
+  await expect(answers(chat)).toHaveCount(1);
+});
+
+test('the engine is restarting: a time, then by itself', async ({ chat }) => {
+  const body = { error: { message: 'restarting', code: 'engine' }, reason: 'engine' };
+  await refuseOnce(chat, 503, body, { 'retry-after': '2' });
+  await send(chat, '/script stream 10 tokens');
+  await expect(chat.locator('.trouble')).toContainText('The engine is restarting, about');
+  await ended(chat);
+});
+
+const refusals: [string, number, object, RegExp][] = [
+  ['quota', 402, { error: { message: 'quota' } }, /tokens are used up/],
+  ['disk', 507, { error: { message: 'disk' } }, /disk is full: answers work, saving does not/],
+  ['fault', 500, { error: { message: 'x', code: 'E7' } }, /The server failed \(code E7\)/],
+  [
+    'long',
+    413,
+    { error: { message: 'x', code: 'size' }, reason: 'size' },
+    /larger than the server/,
+  ],
+];
+for (const [name, status, body, text] of refusals) {
+  test(`${name}: said where it happened, kept, tried again`, async ({ chat }) => {
+    await refuseOnce(chat, status, body);
+    await send(chat, '/script stream 10 tokens');
+    await expect(chat.locator('.trouble')).toContainText(text);
+    await expect(alarmed(chat)).toContainText(text);
+    await expect(chat.locator('.bubble')).toHaveText('/script stream 10 tokens');
+    await chat.getByRole('button', { name: 'Back to the box' }).click();
+    await expect(chat.locator('#box')).toHaveValue('/script stream 10 tokens');
+    await chat.keyboard.press('Control+Enter');
+    await ended(chat);
+    await expect(answers(chat)).toHaveCount(1);
+  });
+}
+
+test('an answer that fails says so and can be asked again', async ({ chat }) => {
+  await send(chat, '/script stream 10 tokens; fail');
+  await expect(lastAnswer(chat).locator('.trouble')).toContainText('The answer failed.');
+  await expect(alarmed(chat)).toContainText('The answer failed.');
+  await lastAnswer(chat).getByRole('button', { name: 'Ask again' }).first().click();
+  await expect(lastAnswer(chat).locator('.versions')).toContainText('2/2');
+});
+
+test('length: what was written is kept, and can go on', async ({ chat }) => {
+  await send(chat, '/script stream 10 tokens; length');
+  await expect(lastAnswer(chat).locator('.trouble')).toContainText('reached its length limit');
+  await lastAnswer(chat).getByRole('button', { name: 'Continue' }).click();
+  await expect(answers(chat)).toHaveCount(1);
+});
+
+test.describe('no model', () => {
+  test.use({ serverArgs: ['--no-models'] });
+  test('the page says what to run', async ({ chat }) => {
+    await expect(chat.locator('.empty')).toContainText(
+      'No model is installed. On the server, run:',
+    );
+    await expect(chat.locator('.command')).toContainText('nautile pull');
+    await send(chat, 'hello');
+    await expect(chat.locator('.trouble')).toContainText('No model is installed');
+  });
+});
+
+test.describe('full context', () => {
+  test.use({ serverArgs: ['--context', '300'] });
+
+  /** Fills the conversation until the next question no longer fits. */
+  async function fill(page: Page): Promise<void> {
+    for (let i = 0; i < 2; i++) {
+      await send(page, `/script say at 4000/s ${'word '.repeat(60)}`);
+      await ended(page);
+    }
+    await send(page, `one more ${'long '.repeat(70)}`);
+    await expect(page.locator('.trouble.full')).toContainText(
+      /The conversation no longer fits: \d+ tokens too many. Nothing was cut. Choose:/,
+    );
+  }
+
+  test('leave out the oldest: a line shows what is no longer read', async ({ chat }) => {
+    await fill(chat);
+    await chat.getByRole('button', { name: /Leave out the oldest/ }).click();
+    await expect(chat.locator('.full-line')).toHaveText(
+      'The model no longer reads above this line.',
+    );
+    await expect(answers(chat)).toHaveCount(3);
+    await ended(chat);
+    await expect(chat.locator('.bubble').first()).toBeAttached();
+  });
+
+  test('a new chat with a summary; the question waits in the box', async ({ chat }) => {
+    await fill(chat);
+    const old = chat.url();
+    await chat.getByRole('button', { name: 'Go on in a new chat with a summary' }).click();
+    await expect(chat).not.toHaveURL(old);
+    await expect(chat.locator('.bubble')).toContainText('Summarise this conversation');
+    await ended(chat);
+    await expect(chat.locator('#box')).toHaveValue(/^one more long/);
+  });
+
+  test('a model that reads more', async ({ chat }) => {
+    await fill(chat);
+    await chat.getByRole('button', { name: /, which reads more/ }).click();
+    await ended(chat);
+    await expect(answers(chat)).toHaveCount(3);
+    await expect(chat.locator('.mark')).toContainText('answers from here');
+  });
+
+  test('the answer itself fills the context', async ({ chat }) => {
+    await send(chat, '/script stream 10 tokens; full');
+    await expect(lastAnswer(chat).locator('.trouble.full')).toContainText(
+      'The answer stopped because the context is full.',
+    );
+    await expect(chat.getByRole('button', { name: /, which reads more/ })).toBeVisible();
+  });
+});
+
+test('signed out in another place: the sign-in stands over the page, the text is kept', async ({
+  chat,
+  server,
+}) => {
+  await chat.route('**/site/generations', (route) => route.fulfill({ status: 401, body: '{}' }), {
+    times: 1,
+  });
+  await send(chat, 'still here');
+  const dialog = chat.getByRole('dialog', { name: 'Sign in' });
+  await expect(dialog).toContainText('your message is still here');
+  await expect(chat.locator('#box')).toHaveValue('still here');
+  await dialog.getByLabel('One-time code').fill(server.newestCode());
+  await dialog.getByRole('button', { name: 'Sign in' }).click();
+  await ended(chat);
+  await expect(chat.locator('.bubble')).toHaveText('still here');
+  await expect(chat.locator('#box')).toHaveValue('');
+});
