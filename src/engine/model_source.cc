@@ -160,8 +160,18 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
   runner.precision = options.exact ? tensor::Precision::exact : tensor::Precision::int8;
   runner.batch_tokens_max = batch_tokens_max;
   runner.memory_bytes_max = memory_bytes_max;
-  ASSIGN(Fit fitting,
-         fit(*files, runner, config.context_tokens_max, entry, options, memory_bytes_max));
+  Fit fitting;
+  int cores = static_cast<int>(std::thread::hardware_concurrency());
+  int threads = std::clamp(options.threads > 0 ? options.threads : cores, 1, threads_max);
+  {
+    // Work space is counted per thread; the pool that computes is made when the model is loaded.
+    base::Pool planned(threads);
+    runner.pool = &planned;
+    auto fitted = fit(*files, runner, config.context_tokens_max, entry, options, memory_bytes_max);
+    if (!fitted) return base::fail(std::move(fitted).error());
+    fitting = *fitted;
+    runner.pool = nullptr;
+  }
   runner.kv_pages = fitting.kv_pages;
   runner.context_tokens_max = fitting.context_tokens;
 
@@ -180,8 +190,6 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
   status.defaults = sampling_defaults(config, *prompts);
   status.created_unix = modified_unix(entry.path);
 
-  int cores = static_cast<int>(std::thread::hardware_concurrency());
-  int threads = std::clamp(options.threads > 0 ? options.threads : cores, 1, threads_max);
   return std::make_unique<FileSource>(std::move(status), std::move(files), std::move(prompts),
                                       runner, threads);
 }
