@@ -52,7 +52,16 @@ void store_panel(const float* acc, const PanelJob& job, const LinearOut& out) {
 }  // namespace
 
 const KernelSet& kernels_of(Isa isa) {
-  return isa == Isa::scalar ? scalar_kernels() : avx2_kernels();
+  switch (isa) {
+    case Isa::scalar:
+      return scalar_kernels();
+    case Isa::avx2:
+      return avx2_kernels();
+    case Isa::avx512_vnni:
+      return avx512_kernels();
+  }
+  CHECK(false, "every Isa has kernels");
+  __builtin_unreachable();
 }
 
 void linear_many(std::span<const LinearJob> jobs, const QuantRows& x, Isa isa, base::Pool& pool) {
