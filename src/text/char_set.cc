@@ -9,6 +9,8 @@ namespace {
 
 constexpr CategoryMask mask_word =
     mask_letter | mask_mark | mask_of(Category::Nd) | mask_of(Category::Nl) | mask_of(Category::Pc);
+// Six numbers of Latin-1 that Oniguruma counts in outside of brackets, and only there.
+constexpr CharSet::Range word_of_oniguruma[] = {{0xb2, 0xb3}, {0xb9, 0xb9}, {0xbc, 0xbe}};
 // Other_Alphabetic outside the marks: letters in circles and squares.
 constexpr CharSet::Range word_outside_mask[] = {
     {0x24b6, 0x24e9}, {0x1f130, 0x1f149}, {0x1f150, 0x1f169}, {0x1f170, 0x1f189}};
@@ -38,9 +40,12 @@ CharSet CharSet::white_space() {
   return set;
 }
 
-CharSet CharSet::word() {
+CharSet CharSet::word(bool in_class) {
   CharSet set = of_categories(mask_word);
   for (const Range& range : word_outside_mask) set.add(range.first, range.last);
+  if (!in_class) {
+    for (const Range& range : word_of_oniguruma) set.add(range.first, range.last);
+  }
   return set;
 }
 

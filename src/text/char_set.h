@@ -21,7 +21,8 @@ class CharSet {
 
   static CharSet of_categories(CategoryMask mask);
   static CharSet white_space();
-  static CharSet word();
+  // What \w means in an expression: inside of brackets, or alone.
+  static CharSet word(bool in_class);
 
   void add(uint32_t first, uint32_t last);
   void add(const CharSet& other);

@@ -188,7 +188,7 @@ Result<void> RegexCompiler::emit(uint32_t index) {
     case RegexNode::Kind::atomic:
       return emit_body(node, Regex::Op::atomic);
     case RegexNode::Kind::assertion:
-      push({node.assertion});
+      push({node.assertion, node.set});
       return {};
   }
   return {};
@@ -203,9 +203,9 @@ bool Regex::same_as(const Regex& other) const {
   return program_ == other.program_ && sets_ == other.sets_;
 }
 
-bool Regex::holds(Op op, std::string_view text, size_t at) const {
+bool Regex::holds(const Instruction& in, std::string_view text, size_t at) const {
   const bool begin = at == 0, end = at == text.size();
-  switch (op) {
+  switch (in.op) {
     case Op::line_begin:
       return begin || (text[at - 1] == '\n' && !end);
     case Op::line_end:
@@ -219,9 +219,10 @@ bool Regex::holds(Op op, std::string_view text, size_t at) const {
     default:
       break;
   }
-  const bool before = !begin && is_word(decode_before(text, at).code_point);
-  const bool after = !end && is_word(decode_at(text, at).code_point);
-  return (before != after) == (op == Op::word_edge);
+  const CharClass& word = classes_[in.a];
+  const bool before = !begin && word.contains(decode_before(text, at).code_point);
+  const bool after = !end && word.contains(decode_at(text, at).code_point);
+  return (before != after) == (in.op == Op::word_edge);
 }
 
 std::optional<size_t> Regex::match(std::string_view text, uint32_t pc, size_t at,
@@ -269,7 +270,7 @@ std::optional<size_t> Regex::match(std::string_view text, uint32_t pc, size_t at
         break;
       }
       default:
-        ok = holds(in.op, text, at);
+        ok = holds(in, text, at);
         ++pc;
         break;
     }

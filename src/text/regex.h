@@ -55,7 +55,7 @@ class Regex {
     text_begin,
     text_end,
     text_end_newline,
-    word_edge,
+    word_edge,  // of classes[a]
     no_word_edge,
     accept  // end of the program or of a body
   };
@@ -86,7 +86,7 @@ class Regex {
                               RegexBudget& budget) const;
   bool run(const Instruction& in, std::string_view text, uint32_t pc, size_t& at,
            RegexBudget& budget) const;
-  bool holds(Op op, std::string_view text, size_t at) const;
+  bool holds(const Instruction& in, std::string_view text, size_t at) const;
 
   std::vector<Instruction> program_;
   std::vector<CharSet> sets_;

@@ -123,7 +123,7 @@ class Parser {
   std::optional<std::pair<uint32_t, uint32_t>> interval();
   Result<uint32_t> escape_atom();
   // A class escape (\s, \p{..}), or nothing if what follows '\' is a single character.
-  Result<std::optional<CharSet>> class_escape();
+  Result<std::optional<CharSet>> class_escape(bool in_class);
   Result<CharSet> property(bool negated);
   Result<uint32_t> character_escape();
   Result<CharSet> char_class(int depth);
@@ -221,8 +221,13 @@ Result<uint32_t> Parser::atom(int depth) {
   if (eat("\\A")) return assertion(Regex::Op::text_begin);
   if (eat("\\z")) return assertion(Regex::Op::text_end);
   if (eat("\\Z")) return assertion(Regex::Op::text_end_newline);
-  if (eat("\\b")) return assertion(Regex::Op::word_edge);
-  if (eat("\\B")) return assertion(Regex::Op::no_word_edge);
+  if (eat("\\b") || eat("\\B")) {
+    const bool edge = pattern_[at_ - 1] == 'b';
+    ASSIGN(const uint32_t word, set_node(CharSet::word(/*in_class=*/false)));
+    const uint32_t node = assertion(edge ? Regex::Op::word_edge : Regex::Op::no_word_edge);
+    tree_.nodes[node].set = tree_.nodes[word].set;
+    return node;
+  }
   if (peek() == '*' || peek() == '+' || peek() == '?') {
     return error(ErrorKind::invalid_input, "a quantifier with nothing before it");
   }
@@ -244,7 +249,7 @@ Result<uint32_t> Parser::atom(int depth) {
 }
 
 Result<uint32_t> Parser::escape_atom() {
-  ASSIGN(std::optional<CharSet> set, class_escape());
+  ASSIGN(std::optional<CharSet> set, class_escape(false));
   if (!set) {
     ASSIGN(const uint32_t c, character_escape());
     set.emplace();
@@ -339,7 +344,7 @@ Result<CharSet> Parser::property(bool negated) {
                fmt::format("the property {} is not one we know", base::shown_name(name)));
 }
 
-Result<std::optional<CharSet>> Parser::class_escape() {
+Result<std::optional<CharSet>> Parser::class_escape(bool in_class) {
   const char kind = peek();
   std::optional<CharSet> set;
   if (kind == 'p' || kind == 'P') {
@@ -352,7 +357,7 @@ Result<std::optional<CharSet>> Parser::class_escape() {
   } else if (kind == 'd' || kind == 'D') {
     set = CharSet::of_categories(mask_of(Category::Nd));
   } else if (kind == 'w' || kind == 'W') {
-    set = CharSet::word();
+    set = CharSet::word(in_class);
   } else if (kind == 'h' || kind == 'H') {
     set.emplace();
     set->add('0', '9');
@@ -438,7 +443,7 @@ Result<CharSet> Parser::class_item(int depth) {
   if (eat("[")) return char_class(depth + 1);
   const auto member = [&](std::optional<CharSet>& many) -> Result<uint32_t> {
     if (!eat("\\")) return next_code_point();
-    ASSIGN(many, class_escape());
+    ASSIGN(many, class_escape(true));
     if (many) return 0u;
     if (eat("b")) return uint32_t{8};
     return character_escape();

@@ -60,7 +60,8 @@ inline constexpr uint32_t ill_formed = code_point_end;
 Category category_of(uint32_t code_point);
 // White_Space of Unicode: the separators, U+0009-000D and U+0085.
 bool is_white_space(uint32_t code_point);
-// What \w means: letters, marks, digits, letter numbers, connectors, circled letters.
+// Letters, marks, digits, letter numbers, connectors, circled letters: what the words of added
+// tokens are made of.
 bool is_word(uint32_t code_point);
 
 struct Decoded {
