@@ -56,6 +56,8 @@ WALLS = {
 }
 # Parsers of foreign bytes -> the fuzz target that must exist.
 FUZZED = {
+    "src/text/regex.cc": "src/text/regex_fuzz.cc",
+    "src/text/tokenizer.cc": "src/text/tokenizer_fuzz.cc",
     "src/base/json.cc": "src/base/json_fuzz.cc",
     "src/format/gguf.cc": "src/format/gguf_fuzz.cc",
     "src/format/safetensors.cc": "src/format/safetensors_fuzz.cc",

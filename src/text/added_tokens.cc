@@ -100,8 +100,11 @@ Result<AddedTokens> AddedTokens::make(const TokenizerSpec& spec) {
                   fmt::format("there are {}; at most {} are read", list.entries.size(), count_max));
     }
     std::ranges::stable_sort(list.entries, {}, &AddedEntry::content);
-    const auto again = std::ranges::unique(list.entries, {}, &AddedEntry::content);
-    list.entries.erase(again.begin(), again.end());
+    const auto same = [](const AddedEntry& a, const AddedEntry& b) {
+      return a.content == b.content;
+    };
+    list.entries.erase(std::unique(list.entries.begin(), list.entries.end(), same),
+                       list.entries.end());
     list.first.assign(257, static_cast<uint32_t>(list.entries.size()));
     for (size_t i = list.entries.size(); i-- > 0;) {
       const AddedEntry& entry = list.entries[i];

@@ -15,8 +15,9 @@ using base::Result;
 namespace {
 
 constexpr size_t steps_max = 16;
-// What an expression may need on the probes of `check_cost`, whose texts have 300 bytes: enough for
-// work that grows with the square of a run, not for more.
+constexpr size_t samples_max = 16;
+// What an expression may need on a probe of `check_cost`, of 300 characters: enough for work that
+// grows with the square of a run, not for more.
 constexpr uint64_t probe_steps_max = 2'000'000;
 
 // `P?C{1,most}`, where P and C are classes: no alternatives, so no stack.
@@ -62,6 +63,38 @@ class RunSplitting final : public Splitting {
   uint32_t most_;
 };
 
+// `C+$`: what of a run of C reaches the end of a line. Backtracking would try a long run in the
+// middle of a text once from each of its characters.
+class RunToEndSplitting final : public Splitting {
+ public:
+  explicit RunToEndSplitting(const CharClass& members) : members_(members) {}
+
+  void split(std::string_view text, RegexBudget&, FragmentSink sink) const override {
+    size_t gap = 0;
+    for (size_t at = 0; at < text.size();) {
+      size_t run_end = at, end = at;  // `end`: the last place in the run where a line ends
+      while (run_end < text.size()) {
+        const Decoded d = decode_at(text, run_end);
+        if (!members_.contains(d.code_point)) break;
+        if (text[run_end] == '\n' && run_end > at) end = run_end;
+        run_end += d.bytes;
+      }
+      if (run_end > at && (run_end == text.size() || text[run_end] == '\n')) end = run_end;
+      if (end > at) {
+        if (at > gap) sink(text.substr(gap, at - gap));
+        sink(text.substr(at, end - at));
+        gap = at = end;
+      } else {
+        at = run_end > at ? run_end : at + decode_at(text, at).bytes;
+      }
+    }
+    if (gap < text.size()) sink(text.substr(gap));
+  }
+
+ private:
+  CharClass members_;
+};
+
 template <size_t (*scan)(std::string_view, size_t)>
 class ScannerSplitting final : public Splitting {
  public:
@@ -84,6 +117,7 @@ class ScannerSplitting final : public Splitting {
 class EngineSplitting final : public Splitting {
  public:
   explicit EngineSplitting(Regex regex) : regex_(std::move(regex)) {}
+  const Regex& regex() const { return regex_; }
 
   void split(std::string_view text, RegexBudget& budget, FragmentSink sink) const override {
     size_t gap = 0;
@@ -109,30 +143,40 @@ class EngineSplitting final : public Splitting {
 };
 
 // Refuses an expression that needs absurdly many steps: it is run on repeats of characters that
-// its own classes contain, which is where bad backtracking shows.
-Result<void> check_cost(const Regex& regex, std::string_view pattern) {
+// its own classes contain, which is where bad backtracking shows. Short repeats too: an expression
+// may be quick as soon as there is enough of them.
+Result<void> check_cost(const EngineSplitting& splitting, const Regex& regex,
+                        std::string_view pattern) {
   std::vector<uint32_t> samples;
   for (const Regex::Instruction& in : regex.program()) {
     if (in.op != Regex::Op::set && in.op != Regex::Op::run) continue;
     const auto& ranges = regex.char_set(in.a).ranges();
-    if (ranges.empty() || samples.size() >= 16) continue;
+    if (ranges.empty() || samples.size() >= samples_max) continue;
     const uint32_t sample = ranges.front().first;
     if (std::ranges::find(samples, sample) == samples.end()) samples.push_back(sample);
   }
   for (const uint32_t sample : samples) {
-    std::string text;
-    while (text.size() < 300) append_utf8(text, sample);
-    text += sample == '!' ? "?" : "!";
-    RegexBudget budget(probe_steps_max);
-    EngineSplitting(regex).split(text, budget, [](std::string_view) {});
-    if (budget.steps_left > 0) continue;
-    return fail(ErrorKind::limit_exceeded,
-                fmt::format("regular expression {}", base::shown_name(pattern)),
-                fmt::format("it needs more than {} steps for {} bytes of text", probe_steps_max,
-                            text.size()),
-                "use a tokenizer without this expression");
+    for (const size_t length : {20, 45, 300}) {
+      std::string text;
+      for (size_t i = 0; i < length; ++i) append_utf8(text, sample);
+      text += sample == '!' ? "?" : "!";
+      RegexBudget budget(probe_steps_max);
+      splitting.split(text, budget, [](std::string_view) {});
+      if (budget.steps_left > 0) continue;
+      return fail(
+          ErrorKind::limit_exceeded,
+          fmt::format("regular expression {}", base::shown_name(pattern)),
+          fmt::format("it needs more than {} steps for {} characters", probe_steps_max, length + 1),
+          "use a tokenizer without this expression");
+    }
   }
   return {};
+}
+
+Result<std::unique_ptr<const Splitting>> on_engine(Regex regex, std::string_view pattern) {
+  auto made = std::make_unique<EngineSplitting>(std::move(regex));
+  TRY(check_cost(*made, made->regex(), pattern));
+  return std::unique_ptr<const Splitting>(std::move(made));
 }
 
 template <size_t (*scan)(std::string_view, size_t)>
@@ -154,6 +198,10 @@ constexpr std::array known_scanners = {
 std::unique_ptr<const Splitting> run_form(const Regex& regex) {
   using Op = Regex::Op;
   const auto& program = regex.program();
+  if (program.size() == 3 && program[1].op == Op::line_end && program[0].op == Op::run &&
+      program[0].least == 1 && program[0].most == UINT32_MAX) {
+    return std::make_unique<RunToEndSplitting>(regex.char_class(program[0].a));
+  }
   const bool prefixed = program.size() == 3 && program[0].op == Op::run && program[0].least == 0 &&
                         program[0].most == 1;
   if (!prefixed && program.size() != 2) return nullptr;
@@ -168,8 +216,7 @@ std::unique_ptr<const Splitting> run_form(const Regex& regex) {
 
 Result<std::unique_ptr<const Splitting>> make_engine_splitting(std::string_view pattern) {
   ASSIGN(Regex regex, Regex::compile(pattern));
-  TRY(check_cost(regex, pattern));
-  return std::unique_ptr<const Splitting>(std::make_unique<EngineSplitting>(std::move(regex)));
+  return on_engine(std::move(regex), pattern);
 }
 
 Result<std::unique_ptr<const Splitting>> make_splitting(std::string_view pattern) {
@@ -179,8 +226,7 @@ Result<std::unique_ptr<const Splitting>> make_splitting(std::string_view pattern
     ASSIGN(const Regex same, Regex::compile(known.pattern));
     if (regex.same_as(same)) return known.make();
   }
-  TRY(check_cost(regex, pattern));
-  return std::unique_ptr<const Splitting>(std::make_unique<EngineSplitting>(std::move(regex)));
+  return on_engine(std::move(regex), pattern);
 }
 
 std::vector<std::string_view> patterns_of(std::string_view name) {

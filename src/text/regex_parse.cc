@@ -108,6 +108,13 @@ class Parser {
                 fmt::format("regular expression {}, byte {}", base::shown_name(pattern_), at_),
                 std::move(why));
   }
+  // Expressions name the same few again and again.
+  CharSet of_categories(CategoryMask mask) {
+    for (const auto& [known, set] : made_) {
+      if (known == mask) return set;
+    }
+    return made_.emplace_back(mask, CharSet::of_categories(mask)).second;
+  }
   uint32_t add(RegexNode node) {
     tree_.nodes.push_back(std::move(node));
     return static_cast<uint32_t>(tree_.nodes.size() - 1);
@@ -134,6 +141,7 @@ class Parser {
   size_t at_ = 0;
   bool ignore_case_ = false;
   RegexTree tree_;
+  std::vector<std::pair<CategoryMask, CharSet>> made_;
 };
 
 Result<uint32_t> Parser::set_node(const CharSet& set) {
@@ -337,7 +345,7 @@ Result<CharSet> Parser::property(bool negated) {
   }
   for (const Named& known : category_names) {
     if (known.name != name) continue;
-    const CharSet set = CharSet::of_categories(known.mask);
+    const CharSet set = of_categories(known.mask);
     return negated ? set.complement() : set;
   }
   return error(ErrorKind::unsupported,
@@ -355,7 +363,7 @@ Result<std::optional<CharSet>> Parser::class_escape(bool in_class) {
   if (kind == 's' || kind == 'S') {
     set = CharSet::white_space();
   } else if (kind == 'd' || kind == 'D') {
-    set = CharSet::of_categories(mask_of(Category::Nd));
+    set = of_categories(mask_of(Category::Nd));
   } else if (kind == 'w' || kind == 'W') {
     set = CharSet::word(in_class);
   } else if (kind == 'h' || kind == 'H') {

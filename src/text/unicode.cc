@@ -29,11 +29,10 @@ bool is_word(uint32_t code_point) {
          (code_point >= 0x1f170 && code_point <= 0x1f189);
 }
 
-Decoded decode_at(std::string_view text, size_t at) {
+Decoded decode_longer(std::string_view text, size_t at) {
   const auto* p = reinterpret_cast<const uint8_t*>(text.data()) + at;
   const size_t left = text.size() - at;
   const uint32_t lead = p[0];
-  if (lead < 0x80) return {lead, 1};
   const auto tail = [&](size_t i) { return i < left && (p[i] & 0xc0) == 0x80; };
   if (lead >= 0xc2 && lead <= 0xdf && tail(1)) return {(lead & 0x1f) << 6 | (p[1] & 0x3fu), 2};
   if ((lead & 0xf0) == 0xe0 && tail(1) && tail(2)) {

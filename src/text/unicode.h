@@ -68,8 +68,12 @@ struct Decoded {
   uint32_t code_point;
   uint32_t bytes;  // 1 to 4
 };
+Decoded decode_longer(std::string_view text, size_t at);
 // The character at `at` (< text.size()).
-Decoded decode_at(std::string_view text, size_t at);
+inline Decoded decode_at(std::string_view text, size_t at) {
+  const auto byte = static_cast<uint8_t>(text[at]);
+  return byte < 0x80 ? Decoded{byte, 1} : decode_longer(text, at);
+}
 // The character that ends at `end` (> 0).
 Decoded decode_before(std::string_view text, size_t end);
 // Appends the UTF-8 of a code point; an ill_formed one gives its byte back.
