@@ -91,6 +91,7 @@ def main():
 
     order = sorted((i for i, row in enumerate(rows) if row[3]), key=lambda i: rows[i][1:3])
     classes = runs(lambda cp: ucd.combining(chr(cp)) or None)
+    category_runs = runs(lambda cp: CATEGORIES.index(ucd.category(chr(cp))))
     text = [
         "// Unicode 16.0.0. Written by tools/gen_unicode.py from PyPI unicodedata2 16.0.0; change the",
         "// script, not this file.",
@@ -103,6 +104,10 @@ def main():
         f"const uint16_t category_middle[{len(middle)}] = {{\n{wrapped(middle)}\n}};",
         f"const char category_leaves[{len(leaves)} + 1] =\n" + "\n".join(
             f'    "{leaves[at:at + 90]}"' for at in range(0, len(leaves), 90)) + ";",
+        "",
+        f"const uint32_t category_runs[{len(category_runs)}] = {{\n" + wrapped(
+            first << 5 | value for first, _, value in category_runs) + "\n};",
+        f"const size_t category_run_count = {len(category_runs)};",
         "",
         f"const Decomposition decompositions[{len(rows)}] = {{\n" + wrapped(
             f"{{{cp},{first},{second},{int(composes)}}}"

@@ -20,22 +20,11 @@ constexpr CharSet::Range word_outside_mask[] = {
 CharSet CharSet::of_categories(CategoryMask mask) {
   namespace tables = unicode_tables;
   CharSet set;
-  const char* uniform = nullptr;  // a leaf of one category: nearly all are, and are the same few
-  for (uint32_t start = 0; start < code_point_end; start += 64) {
-    const size_t middle = tables::category_top[start >> 12] * size_t{64} + (start >> 6 & 63);
-    const char* leaf = tables::category_leaves + tables::category_middle[middle] * size_t{64};
-    const auto member = [&](uint32_t i) { return (mask >> (leaf[i] - 'a') & 1) != 0; };
-    if (leaf == uniform) {
-      if (member(0)) set.add(start, start + 63);
-      continue;
-    }
-    for (uint32_t i = 0; i < 64;) {
-      uint32_t end = i;
-      while (end < 64 && leaf[end] == leaf[i]) ++end;
-      if (member(i)) set.add(start + i, start + end - 1);
-      if (end - i == 64) uniform = leaf;
-      i = end;
-    }
+  for (size_t i = 0; i < tables::category_run_count; ++i) {
+    const bool last = i + 1 == tables::category_run_count;
+    const uint32_t next = last ? code_point_end : tables::category_runs[i + 1] >> 5;
+    const uint32_t run = tables::category_runs[i];
+    if (mask >> (run & 31) & 1) set.add(run >> 5, next - 1);
   }
   return set;
 }

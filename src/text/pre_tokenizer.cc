@@ -16,9 +16,10 @@ namespace {
 
 constexpr size_t steps_max = 16;
 constexpr size_t samples_max = 16;
+constexpr size_t known_instructions_min = 16;  // of the programs of all `known_scanners`
 // What an expression may need on a probe of `check_cost`, of 300 characters: enough for work that
 // grows with the square of a run, not for more.
-constexpr uint64_t probe_steps_max = 2'000'000;
+constexpr uint64_t probe_steps_max = 1'000'000;
 
 // `P?C{1,most}`, where P and C are classes: no alternatives, so no stack.
 class RunSplitting final : public Splitting {
@@ -222,6 +223,7 @@ Result<std::unique_ptr<const Splitting>> make_engine_splitting(std::string_view 
 Result<std::unique_ptr<const Splitting>> make_splitting(std::string_view pattern) {
   ASSIGN(Regex regex, Regex::compile(pattern));
   if (auto plain = run_form(regex)) return plain;
+  if (regex.program().size() < known_instructions_min) return on_engine(std::move(regex), pattern);
   for (const KnownScanner& known : known_scanners) {
     ASSIGN(const Regex same, Regex::compile(known.pattern));
     if (regex.same_as(same)) return known.make();

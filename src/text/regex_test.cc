@@ -91,6 +91,19 @@ TEST(Expressions, SpellingDoesNotMatter) {
   EXPECT_FALSE(escaped->same_as(*Regex::compile(patterns::qwen2)));
 }
 
+TEST(Expressions, WellKnownOnesNeedNoSteps) {
+  for (const std::string_view name :
+       {"gpt-2", "llama-bpe", "qwen2", "deepseek-v3", "deepseek-llm", "deepseek-coder", "smollm"}) {
+    for (const std::string_view expression : patterns_of(name)) {
+      const auto made = make_splitting(expression);
+      ASSERT_TRUE(made) << expression;
+      RegexBudget budget(1);
+      (*made)->split("a b1\n! \u4e00  c", budget, [](std::string_view) {});
+      EXPECT_EQ(budget.steps_left, 1u) << expression;
+    }
+  }
+}
+
 base::ErrorKind kind_of(std::string_view expression) {
   const auto made = make_splitting(expression);
   EXPECT_FALSE(made.has_value()) << expression;

@@ -11,6 +11,9 @@ namespace text::unicode_tables {
 extern const uint8_t category_top[];
 extern const uint16_t category_middle[];
 extern const char category_leaves[];
+// The same as runs: first code point << 5 | category, ascending from 0 without gaps.
+extern const uint32_t category_runs[];
+extern const size_t category_run_count;
 
 struct Decomposition {
   uint32_t code_point, first, second;  // second 0: a singleton
