@@ -8,6 +8,10 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -ffp-contract=off
                     -fstack-protector-strong -fno-plt
                     -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  # g++ 12 sees uninitialised members in every moved std::variant (base::Json).
+  add_compile_options(-Wno-maybe-uninitialized)
+endif()
 if(NAUTILE_SANITIZE)
   add_compile_options(-fsanitize=${NAUTILE_SANITIZE} -fno-omit-frame-pointer
                       -fno-sanitize-recover=all -g1)
