@@ -2,6 +2,7 @@
 // becomes the supervisor.
 #include <algorithm>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@ namespace app {
 namespace {
 
 constexpr rlim_t descriptors_wanted = 65'536;
+constexpr int64_t port_wait_ms = 1'000;
+constexpr int port_poll_ms = 20;
 
 // Connections are descriptors; what the machine allows is taken now, for the children too.
 void raise_descriptor_limit() {
@@ -41,6 +44,18 @@ base::Result<Fd> lock_data(const Places& places) {
   return lock;
 }
 
+// We hold the lock of the data directory, so a server of ours that has the port is on its way out:
+// killed a moment ago, its threads are still letting go.
+base::Result<int> open_listener_patiently(const ServePlan& plan, const base::Clock& clock) {
+  const int64_t until_ms = clock.monotonic_ms() + port_wait_ms;
+  for (;;) {
+    auto listener = net::open_listener(plan.host, plan.port);
+    const bool taken = !listener && listener.error().kind == base::ErrorKind::unavailable;
+    if (!taken || clock.monotonic_ms() >= until_ms) return listener;
+    ::poll(nullptr, 0, port_poll_ms);
+  }
+}
+
 base::Result<int> serve(Session& session) {
   ASSIGN(const Config config, session.config());
   ASSIGN(ServePlan plan, plan_server(session.places, config, session.language));
@@ -48,7 +63,7 @@ base::Result<int> serve(Session& session) {
   TRY(make_directories(session.places.models, 0700));
   TRY(make_directories(plan.state_dir, 0700));
   ASSIGN(const Fd lock, lock_data(session.places));
-  ASSIGN(const int listener, net::open_listener(plan.host, plan.port));
+  ASSIGN(const int listener, open_listener_patiently(plan, session.clock));
   ASSIGN(plan.port, net::listener_port(listener));
   ASSIGN(plan.api_key, account::load_or_make_api_key(session.places.data, session.random));
   plan.setup_code = account::make_code(session.random);

@@ -71,7 +71,7 @@ base::Result<int> open_listener(const std::string& host, int port) {
     if (fd >= 0) ::close(fd);
     const std::string where = fmt::format("{}:{}", host, port);
     if (reason == EADDRINUSE) {
-      return base::fail(base::ErrorKind::io, "cannot listen on " + where,
+      return base::fail(base::ErrorKind::unavailable, "cannot listen on " + where,
                         "another program has that port",
                         "stop it, or choose another with --listen");
     }

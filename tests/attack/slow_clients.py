@@ -3,19 +3,22 @@
 usage: slow_clients.py PORT HEADERS READERS     (prints a line when all are connected; runs until
 its standard input ends; then prints how it went)
 
-Each slow header sends a byte a second and comes back at most once a second when it is thrown out.
-Each slow reader asks for a large file many times over and takes nothing.
+Each slow header sends a byte every two seconds and comes back when it is thrown out, no sooner than
+that. Each slow reader asks for a large file many times over and takes nothing. The process is as
+nice as can be: its own computing is not part of the attack, and a real one has its own machine.
 """
 import json
+import os
 import resource
 import select
 import socket
 import sys
 import time
 
-PACE_S = 1.0
+PACE_S = 2.0
 HEAD = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
-ASK = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 60
+ASK = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n"
+ASKED_TIMES = 60
 
 
 def connect(port, receive_bytes=None):
@@ -47,7 +50,9 @@ class Slow:
             return
         if self.is_reader and self.sent:
             return
-        data = ASK if self.is_reader else HEAD[self.sent:self.sent + 1] or b"a"
+        data = HEAD[self.sent:self.sent + 1] or b"a"
+        if self.is_reader:
+            data = ASK % self.port * ASKED_TIMES
         try:
             self.sent += self.client.send(data)
         except BlockingIOError:
@@ -59,6 +64,7 @@ class Slow:
 
 def main():
     port, headers, readers = (int(word) for word in sys.argv[1:4])
+    os.nice(19)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     count = headers + readers

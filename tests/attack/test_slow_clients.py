@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from program import SLOW, resident_bytes, wait_until
+from program import SLOW, cpu_seconds, resident_bytes, wait_until
 
 HEADERS, READERS = 2000, 500
 # The starter's time to first token is a few milliseconds, in which a scheduler's tick counts.
@@ -38,7 +38,9 @@ def test_members_go_on(program, request):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert attacker.stdout.readline().strip() == "all are in"
+        cpu, start = cpu_seconds(gate), time.monotonic()
         attacked = first_tokens(program, seconds)
+        share = (cpu_seconds(gate) - cpu) / (time.monotonic() - start)
         most = resident_bytes(gate)
     finally:
         attacker.stdin.close()
@@ -48,8 +50,9 @@ def test_members_go_on(program, request):
     calm_s, attacked_s = statistics.median(calm), statistics.median(attacked)
     print(f"first token: calm {calm_s * 1e3:.1f} ms, attacked {attacked_s * 1e3:.1f} ms, "
           f"{len(attacked)} answers; gate {before / MIB:.1f} MiB, then {most / MIB:.1f} MiB; "
-          f"attacker {outcome}")
+          f"gate {100 * share:.0f} % of a core; attacker {outcome}")
     assert attacked_s <= 1.5 * calm_s + JITTER_S
+    assert share <= 0.3  # what is left belongs to the answers
     assert most - before <= 64 * MIB
     wait_until(lambda: resident_bytes(gate) - before <= 8 * MIB, 15, "giving the memory back")
     assert program.pid("gate") == gate

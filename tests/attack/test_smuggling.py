@@ -1,4 +1,6 @@
 """Requests that two servers could read in two ways: refused with one answer, then closed."""
+import re
+
 import pytest
 
 from program import Program
@@ -7,9 +9,11 @@ HOST = b"Host: 127.0.0.1\r\n"
 NEXT = b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n"
 POST = b"POST /v1/chat/completions HTTP/1.1\r\n" + HOST
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
 CASES = {
-    "length and chunked": POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked and length": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+    "length and chunked": POST + b"Content-Length: 4\r\n" + CHUNKED + b"\r\n0\r\n\r\n",
+    "chunked and length": POST + CHUNKED + b"Content-Length: 4\r\n\r\n0\r\n\r\n",
     "two lengths": POST + b"Content-Length: 0\r\nContent-Length: 44\r\n\r\n",
     "two equal lengths": POST + b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n",
     "list of lengths": POST + b"Content-Length: 0, 0\r\n\r\n",
@@ -39,14 +43,14 @@ CASES = {
     "two encodings": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
     "vertical tab encoding": POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
     "chunked in HTTP/1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "bad chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\nxx\r\n",
-    "signed chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
-    "0x chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
-    "overflowing chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n10000000000000001\r\na\r\n",
-    "bare LF after a size": POST + b"Transfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n",
-    "bare LF in an extension": POST + b"Transfer-Encoding: chunked\r\n\r\n1;a\nb\r\nc\r\n0\r\n\r\n",
-    "chunk longer than said": POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
-    "bad trailer": POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length : 5\r\n\r\n",
+    "bad chunk size": POST + CHUNKED + b"\r\nxx\r\n",
+    "signed chunk size": POST + CHUNKED + b"\r\n-1\r\n",
+    "0x chunk size": POST + CHUNKED + b"\r\n0x1\r\na\r\n0\r\n\r\n",
+    "overflowing chunk size": POST + CHUNKED + b"\r\n10000000000000001\r\na\r\n",
+    "bare LF after a size": POST + CHUNKED + b"\r\n1\na\r\n0\r\n\r\n",
+    "bare LF in an extension": POST + CHUNKED + b"\r\n1;a\nb\r\nc\r\n0\r\n\r\n",
+    "chunk longer than said": POST + CHUNKED + b"\r\n1\r\nab\r\n0\r\n\r\n",
+    "bad trailer": POST + CHUNKED + b"\r\n0\r\nContent-Length : 5\r\n\r\n",
     "no host": b"GET /health HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /health HTTP/1.1\r\n" + HOST + b"Host: evil\r\n\r\n",
     "two readings of a host": b"GET /health HTTP/1.1\r\nHost: 127.0.0.1,evil\r\n\r\n",
@@ -82,6 +86,11 @@ def read_to_end(client):
     return answer
 
 
+def named(front, request):
+    """With the name and port that the site's own rule wants."""
+    return request.replace(HOST, b"Host: 127.0.0.1:%d\r\n" % front.port)
+
+
 @pytest.fixture(scope="module")
 def front():
     """No model is needed to be refused."""
@@ -94,21 +103,22 @@ def front():
 def test_is_refused_once_and_closed(front, name):
     with front.raw() as client:
         # What follows on the connection must never be read as a request.
-        client.sendall(CASES[name] + NEXT)
+        client.sendall(named(front, CASES[name] + NEXT))
         answer = read_to_end(client)
-    assert answer.startswith(b"HTTP/1.1 4") or answer.startswith(b"HTTP/1.1 505"), answer[:200]
-    assert answer.count(b"HTTP/1.1 ") == 1, answer
+    # By the parser, that is: not by a rule of the site, which would have read the request first.
+    assert re.match(rb"HTTP/1.1 (400|405|413|414|431|505) ", answer), answer[:200]
+    assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1, answer
     assert b"connection: close" in answer.lower()
 
 
 def test_honest_requests_still_pass(front):
     with front.raw() as client:
-        client.sendall(NEXT + NEXT + b"GET /health HTTP/1.1\r\n" + HOST
-                       + b"Connection: close\r\n\r\n")
+        client.sendall(named(front, NEXT + NEXT + b"GET /health HTTP/1.1\r\n" + HOST
+                             + b"Connection: close\r\n\r\n"))
         assert read_to_end(client).count(b"HTTP/1.1 200 ") == 3
     with front.raw() as client:
-        client.sendall(b"POST /v1/tokenize HTTP/1.1\r\n" + HOST
-                       + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-                         b"1\r\n{\r\n1;x=y\r\n}\r\n0\r\nX-Trailer: a\r\n\r\n")
+        client.sendall(named(front, b"POST /v1/tokenize HTTP/1.1\r\n" + HOST
+                             + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                               b"1\r\n{\r\n1;x=y\r\n}\r\n0\r\nX-Trailer: a\r\n\r\n"))
         assert read_to_end(client).startswith(b"HTTP/1.1 401 ")
     assert front.pid("gate") > 0
