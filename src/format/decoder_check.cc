@@ -236,6 +236,7 @@ base::Result<void> check_tensors(const ModelFiles& files, std::string_view file,
 base::Result<void> add_sampling_default(std::string_view file, std::string_view key, double value,
                                         base::Json& defaults) {
   const bool top_k = key == "top_k";
+  if (top_k && value == -1) return {};  // some servers' way to write "no limit"
   const double most = top_k ? 1e6 : key == "top_p" ? 1 : 100;
   if (!std::isfinite(value) || value < 0 || value > most) {
     return fail(ErrorKind::invalid_input, fmt::format("{}: {} is out of its range", file, key),

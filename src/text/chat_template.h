@@ -13,11 +13,13 @@
 
 namespace text {
 
+// With these a hostile template ends in less than a second and within 64 MB. Values and output count
+// together, and so do the old and the new place of a buffer that grows.
 struct TemplateLimits {
   uint64_t source_bytes_max = 1 << 20;
-  uint64_t output_bytes_max = 32 << 20;
+  uint64_t output_bytes_max = 16 << 20;
   uint64_t steps_max = 4'000'000;
-  uint64_t memory_bytes_max = 64 << 20;
+  uint64_t memory_bytes_max = 48 << 20;
   int depth_max = 200;
 };
 
@@ -25,7 +27,9 @@ struct TemplateLimits {
 // nobody can type a control token.
 struct Rendered {
   std::string text;
-  struct Span { size_t begin, end; };
+  struct Span {
+    size_t begin, end;
+  };
   std::vector<Span> user_text;  // ascending, not overlapping
 };
 

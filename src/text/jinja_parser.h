@@ -9,7 +9,7 @@
 
 namespace text::jinja {
 
-inline constexpr size_t nodes_max = 100'000;
+inline constexpr size_t nodes_max = 50'000;
 
 // Errors name the line.
 base::Result<Program> parse(std::string_view source, int depth_max);

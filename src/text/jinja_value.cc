@@ -62,12 +62,6 @@ Str Heap::text(std::string bytes, std::vector<Buffer::Span> user) {
   return Str(buffer.release(), view);
 }
 
-Str Heap::user_text(std::string bytes) {
-  std::vector<Buffer::Span> user;
-  if (!bytes.empty()) user.push_back({0, static_cast<uint32_t>(bytes.size())});
-  return text(std::move(bytes), std::move(user));
-}
-
 List* Heap::list(ListKind kind) {
   charge(sizeof(List) + object_overhead_bytes);
   lists_.push_back(std::make_unique<List>());
@@ -108,19 +102,31 @@ Scope* Heap::scope(Scope* parent) {
   return scopes_.back().get();
 }
 
+namespace {
+// Reserves one more place, if the old and the new memory fit together.
+template <class T>
+bool grown(Heap& heap, std::vector<T>& items) {
+  if (items.size() < items.capacity()) return true;
+  const size_t places = std::max<size_t>(4, items.capacity() + items.capacity() / 2);
+  if (!heap.room(places * sizeof(T))) {
+    heap.exhaust();
+    return false;
+  }
+  heap.charge((places - items.capacity()) * sizeof(T));
+  items.reserve(places);
+  return true;
+}
+}  // namespace
+
 void Heap::push(List& list, Value value) {
-  const size_t before = list.items.capacity();
-  list.items.push_back(std::move(value));
-  charge((list.items.capacity() - before) * sizeof(Value));
+  if (grown(*this, list.items)) list.items.push_back(std::move(value));
 }
 
 void Heap::set(Dict& dict, Value key, Value value) {
-  const auto memory = [&] {
-    return dict.members.capacity() * sizeof(dict.members[0]) + dict.buckets.capacity() * 4;
-  };
-  const uint64_t before = memory();
+  if (!grown(*this, dict.members)) return;
+  const uint64_t before = dict.buckets.capacity();
   dict.set(std::move(key), std::move(value));
-  charge(memory() - before);
+  charge((dict.buckets.capacity() - before) * sizeof(dict.buckets[0]));
 }
 
 void Heap::set(Space& space, Str name, Value value) {
@@ -128,7 +134,7 @@ void Heap::set(Space& space, Str name, Value value) {
     *old = std::move(value);
     return;
   }
-  charge(sizeof(space.attributes[0]));
+  if (!grown(*this, space.attributes)) return;
   space.attributes.emplace_back(std::move(name), std::move(value));
 }
 
@@ -236,27 +242,29 @@ bool truth(const Value& value) {
 
 namespace {
 
-bool equal_lists(const List& a, const List& b, int depth_left) {
+constexpr int equal_depth_max = 64;
+
+bool equal_lists(const List& a, const List& b, uint64_t& work, uint64_t work_max, int depth) {
   if (a.kind != b.kind || a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {
-    if (!equal(a.at(i), b.at(i), depth_left - 1)) return false;
+    if (!equal(a.at(i), b.at(i), work, work_max, depth + 1)) return false;
   }
   return true;
 }
 
-bool equal_dicts(const Dict& a, const Dict& b, int depth_left) {
+bool equal_dicts(const Dict& a, const Dict& b, uint64_t& work, uint64_t work_max, int depth) {
   if (a.members.size() != b.members.size()) return false;
   for (const auto& [key, value] : a.members) {
     const Value* other = b.find(key);
-    if (other == nullptr || !equal(value, *other, depth_left - 1)) return false;
+    if (other == nullptr || !equal(value, *other, work, work_max, depth + 1)) return false;
   }
   return true;
 }
 
 }  // namespace
 
-bool equal(const Value& a, const Value& b, int depth_left) {
-  if (depth_left <= 0) return false;
+bool equal(const Value& a, const Value& b, uint64_t& work, uint64_t work_max, int depth) {
+  if (depth > equal_depth_max || ++work > work_max) return false;
   if (a.is_number() && b.is_number()) {
     if (a.is(Kind::real) || b.is(Kind::real)) return a.as_real() == b.as_real();
     return a.as_int() == b.as_int();
@@ -267,11 +275,12 @@ bool equal(const Value& a, const Value& b, int depth_left) {
     case Kind::none:
       return true;
     case Kind::string:
+      work += a.str.size() / 64;
       return a.str.view() == b.str.view();
     case Kind::list:
-      return a.list == b.list || equal_lists(*a.list, *b.list, depth_left);
+      return a.list == b.list || equal_lists(*a.list, *b.list, work, work_max, depth);
     case Kind::dict:
-      return a.dict == b.dict || equal_dicts(*a.dict, *b.dict, depth_left);
+      return a.dict == b.dict || equal_dicts(*a.dict, *b.dict, work, work_max, depth);
     case Kind::space:
       return a.space == b.space;
     case Kind::function:
@@ -328,8 +337,9 @@ std::string_view type_name(const Value& value) {
 }
 
 std::string missing_message(const Value& value) {
-  // Names come from the template or, as keys, from the context: they are cut.
-  std::string name(value.str.view().substr(0, 100));
+  // A name that a person wrote (a key of the context) stays out of errors.
+  const std::string_view text = value.str.has_user_text() ? "…" : value.str.view();
+  const std::string name(text.substr(0, byte_of_character(text, 60)));
   switch (value.missing) {
     case Missing::name:
       return fmt::format("'{}' is undefined", name);

@@ -11,6 +11,7 @@
 // its buffer, kept through concatenation, slicing and every filter.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -35,20 +36,24 @@ struct Buffer {
   uint64_t charged = 0;
 };
 
-// A slice of a buffer, or of a literal of the template (no buffer, no user text).
+// A slice of a buffer; or, without one, of a literal of the template or of a string of the context,
+// both of which outlive the render.
 class Str {
  public:
   Str() = default;
-  explicit Str(std::string_view literal) : text_(literal) {}  // must outlive the render
+  explicit Str(std::string_view outside, bool user = false) : text_(outside), user_(user) {}
   Str(Buffer* buffer, std::string_view text) : buffer_(buffer), text_(text) { retain(); }
-  Str(const Str& other) : buffer_(other.buffer_), text_(other.text_) { retain(); }
-  Str(Str&& other) noexcept : buffer_(other.buffer_), text_(other.text_) {
+  Str(const Str& other) : buffer_(other.buffer_), text_(other.text_), user_(other.user_) {
+    retain();
+  }
+  Str(Str&& other) noexcept : buffer_(other.buffer_), text_(other.text_), user_(other.user_) {
     other.buffer_ = nullptr;
     other.text_ = {};
   }
   Str& operator=(Str other) noexcept {
     std::swap(buffer_, other.buffer_);
     std::swap(text_, other.text_);
+    std::swap(user_, other.user_);
     return *this;
   }
   ~Str() { release(); }
@@ -56,7 +61,11 @@ class Str {
   std::string_view view() const { return text_; }
   size_t size() const { return text_.size(); }
   bool empty() const { return text_.empty(); }
-  Str slice(size_t from, size_t count) const { return Str(buffer_, text_.substr(from, count)); }
+  Str slice(size_t from, size_t count) const {
+    Str part = buffer_ == nullptr ? Str({}, user_) : Str(buffer_, {});
+    part.text_ = text_.substr(from, count);
+    return part;
+  }
   // Calls f(begin, end) for each span of user text, in bytes of this slice.
   template <class F>
   void each_user_span(F f) const;
@@ -69,6 +78,7 @@ class Str {
   void release();
   Buffer* buffer_ = nullptr;
   std::string_view text_;
+  bool user_ = false;  // without a buffer: all of it
 };
 
 enum class Kind : uint8_t {
@@ -242,7 +252,7 @@ struct Space {  // namespace()
 
 // Builtins are numbered in jinja_call.h; a method is a builtin bound to `self`.
 struct Function {
-  enum class Kind : uint8_t { builtin, method, macro, caller, loop, cycler, joiner } kind;
+  enum class Kind : uint8_t { builtin, method, macro, cycler, joiner } kind = Kind::builtin;
   int builtin = 0;
   std::string_view name;
   Value self;
@@ -262,22 +272,23 @@ struct LoopState {
   bool has_changed = false;
 };
 
-// Owns containers and counts bytes. over() turns true once more than the limit is in use; makers go
-// on working then, and the evaluator stops at its next step.
+// Owns containers and counts bytes. What would grow past the limit, the old and the new place
+// counted together, does not grow: its addition is dropped, over() turns true, and the evaluator
+// stops at its next step.
 class Heap {
  public:
   explicit Heap(uint64_t bytes_max) : bytes_max_(bytes_max) {}
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
 
-  bool over() const { return bytes_ > bytes_max_; }
+  bool over() const { return exhausted_ || bytes_ > bytes_max_; }
+  void exhaust() { exhausted_ = true; }
   // True if `more` bytes may still be taken: asked before anything big is made.
   bool room(uint64_t more) const { return !over() && more <= bytes_max_ - bytes_; }
   void charge(uint64_t bytes) { bytes_ += bytes; }
   void discharge(uint64_t bytes) { bytes_ -= bytes; }
 
   Str text(std::string bytes, std::vector<Buffer::Span> user = {});
-  Str user_text(std::string bytes);
   List* list(ListKind kind = ListKind::list);
   List* list(std::vector<Value> items, ListKind kind = ListKind::list);
   Dict* dict();
@@ -291,6 +302,7 @@ class Heap {
 
  private:
   uint64_t bytes_max_, bytes_ = 0;
+  bool exhausted_ = false;
   std::vector<std::unique_ptr<List>> lists_;
   std::vector<std::unique_ptr<Dict>> dicts_;
   std::vector<std::unique_ptr<Space>> spaces_;
@@ -299,36 +311,78 @@ class Heap {
   std::vector<std::unique_ptr<Scope>> scopes_;
 };
 
-// Puts texts together with their spans.
+// Puts texts together with their spans. What it holds counts in the heap.
 class StrBuilder {
  public:
-  void add(std::string_view literal) { bytes_ += literal; }
-  void add(const Str& text) {
-    const size_t at = bytes_.size();
-    bytes_ += text.view();
-    text.each_user_span([&](size_t begin, size_t end) { mark(at + begin, at + end); });
-  }
-  // Bytes made of one user character or of one template character.
-  void add(std::string_view bytes, bool user) {
+  explicit StrBuilder(Heap& heap) : heap_(heap) {}
+  StrBuilder(const StrBuilder&) = delete;
+  StrBuilder& operator=(const StrBuilder&) = delete;
+  ~StrBuilder() { heap_.discharge(charged_); }
+
+  void add(std::string_view bytes, bool user = false) {
+    if (!fits(bytes.size())) return;
     const size_t at = bytes_.size();
     bytes_ += bytes;
     if (user) mark(at, bytes_.size());
   }
+  void add(const Str& text) {
+    if (!fits(text.size())) return;
+    const size_t at = bytes_.size();
+    bytes_ += text.view();
+    text.each_user_span([&](size_t begin, size_t end) { mark(at + begin, at + end); });
+  }
   size_t size() const { return bytes_.size(); }
-  uint64_t memory() const { return bytes_.size() + user_.size() * sizeof(Buffer::Span); }
+  bool over() const { return heap_.over(); }
+  Str take() {
+    Str made = heap_.text(std::move(bytes_), std::move(user_));
+    heap_.discharge(charged_);
+    charged_ = 0;
+    bytes_ = {};
+    user_ = {};
+    return made;
+  }
+  // The end of a render: gives up bytes and spans as they are.
   std::string& bytes() { return bytes_; }
-  std::vector<Buffer::Span>& user() { return user_; }
-  Str take(Heap& heap) { return heap.text(std::move(bytes_), std::move(user_)); }
+  const std::vector<Buffer::Span>& user() const { return user_; }
 
  private:
+  // Makes room for `more` bytes, or gives up.
+  bool fits(size_t more) {
+    if (bytes_.capacity() - bytes_.size() >= more) return true;
+    const size_t grown = std::max(bytes_.size() + more, bytes_.capacity() + bytes_.capacity() / 2);
+    if (!heap_.room(grown)) {
+      heap_.exhaust();
+      return false;
+    }
+    bytes_.reserve(grown);
+    account();
+    return true;
+  }
+  void account() {
+    const uint64_t now = bytes_.capacity() + user_.capacity() * sizeof(Buffer::Span);
+    heap_.discharge(charged_);
+    heap_.charge(now);
+    charged_ = now;
+  }
   void mark(size_t begin, size_t end) {
     if (begin == end) return;
     if (!user_.empty() && user_.back().end == begin) {
       user_.back().end = static_cast<uint32_t>(end);
-    } else {
-      user_.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end)});
+      return;
     }
+    if (user_.size() == user_.capacity()) {
+      const size_t grown = std::max<size_t>(4, user_.capacity() + user_.capacity() / 2);
+      if (!heap_.room(grown * sizeof(Buffer::Span))) {
+        heap_.exhaust();
+        return;
+      }
+      user_.reserve(grown);
+      account();
+    }
+    user_.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end)});
   }
+  Heap& heap_;
+  uint64_t charged_ = 0;
   std::string bytes_;
   std::vector<Buffer::Span> user_;
 };
@@ -351,8 +405,13 @@ class CharWalk {
 };
 
 bool truth(const Value& value);
-// Python's ==; nesting deeper than depth_left is unequal.
-bool equal(const Value& a, const Value& b, int depth_left = 64);
+// Python's ==. Counts its work up to `work_max`; past that, and past a nesting of 64, it gives up
+// and says no.
+bool equal(const Value& a, const Value& b, uint64_t& work, uint64_t work_max, int depth = 0);
+inline bool equal(const Value& a, const Value& b) {
+  uint64_t work = 0;
+  return equal(a, b, work, 4096);
+}
 // "str", "int", "list", "NoneType" …: for errors.
 std::string_view type_name(const Value& value);
 // The message of an UndefinedError for this undefined value.
@@ -370,7 +429,12 @@ bool parse_real(std::string_view text, double& out);
 
 template <class F>
 void Str::each_user_span(F f) const {
-  if (buffer_ == nullptr || buffer_->user.empty() || text_.empty()) return;
+  if (text_.empty()) return;
+  if (buffer_ == nullptr) {
+    if (user_) f(size_t{0}, text_.size());
+    return;
+  }
+  if (buffer_->user.empty()) return;
   const auto from = static_cast<size_t>(text_.data() - buffer_->bytes.data());
   const size_t to = from + text_.size();
   // The first span that ends behind `from`.
