@@ -63,7 +63,7 @@ def decompositions():
 
 
 def runs(wanted):
-    """(first, last, value) of the maximal runs of code points with the same value, None left out."""
+    """(first, last, value) of the maximal runs of code points of one value, None left out."""
     out = []
     for cp in range(END):
         value = wanted(cp)
@@ -93,7 +93,8 @@ def main():
     classes = runs(lambda cp: ucd.combining(chr(cp)) or None)
     category_runs = runs(lambda cp: CATEGORIES.index(ucd.category(chr(cp))))
     text = [
-        "// Unicode 16.0.0. Written by tools/gen_unicode.py from PyPI unicodedata2 16.0.0; change the",
+        "// Unicode 16.0.0. Written by tools/gen_unicode.py from PyPI unicodedata2 16.0.0; "
+        "change the",
         "// script, not this file.",
         '#include "text/unicode_tables.h"',
         "",
