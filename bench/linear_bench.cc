@@ -1,5 +1,5 @@
 // What linear() reaches beside what the machine can: for each weight type and shape, GOP/s of
-// prefill and batches and GB/s of decoding, next to an int8 peak probe and a stream-read probe taken
+// prefill and batches and GB/s of decoding, next to an int8 peak and a stream-read probe taken
 // in the same run (the median of several; machines swing by a third from minute to minute).
 //
 //   ninja -C build/release linear_bench && build/release/linear_bench [THREADS] [ISA] [TYPE]

@@ -50,7 +50,7 @@ const api::StaticFiles& site_files() {
 
 
 def literal(data):
-    """The bytes as adjacent string literals. Octal escapes have three digits, so none can run on."""
+    """The bytes as adjacent string literals. Octal escapes of three digits cannot run on."""
     lines = []
     for start in range(0, len(data), LITERAL_BYTES):
         piece = data[start:start + LITERAL_BYTES]

@@ -5,7 +5,7 @@
 set_source_files_properties(
   ${CMAKE_SOURCE_DIR}/src/tensor/kernels_avx2.cc ${CMAKE_SOURCE_DIR}/src/tensor/kernels_avx512.cc
   PROPERTIES COMPILE_OPTIONS
-  "$<$<CXX_COMPILER_ID:GNU>:-fno-tree-reassoc;-fno-tree-ter;-Wno-uninitialized;-Wno-maybe-uninitialized>")
+  "$<$<CXX_COMPILER_ID:GNU>:-fno-tree-reassoc;-fno-tree-ter;-Wno-uninitialized>")
 set_source_files_properties(
   ${CMAKE_SOURCE_DIR}/src/tensor/attention_avx512.cc
   PROPERTIES COMPILE_OPTIONS

@@ -13,7 +13,7 @@
 
 namespace text {
 
-// With these a hostile template ends in less than a second and within 64 MB. Values and output count
+// With these a hostile template ends in less than a second and within 64 MB: values, output count
 // together, and so do the old and the new place of a buffer that grows.
 struct TemplateLimits {
   uint64_t source_bytes_max = 1 << 20;
