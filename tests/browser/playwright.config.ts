@@ -26,7 +26,7 @@ export default defineConfig({
     locale: 'en-US',
     viewport: { width: 1280, height: 800 },
     serviceWorkers: 'block',
-    trace: 'retain-on-failure',
+    screenshot: 'only-on-failure',
     launchOptions: {
       executablePath: process.env.NAUTILE_CHROMIUM ?? '/usr/bin/chromium',
       args: flags,

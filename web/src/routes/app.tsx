@@ -52,6 +52,7 @@ function onKeyDown(event: KeyboardEvent): void {
 
 function onEscape(event: KeyboardEvent): void {
   if (event.key !== 'Escape' || event.defaultPrevented || event.isComposing) return;
+  if (overlay.peek() === 'find') return void (overlay.value = 'none');
   const live = current.peek().live.peek();
   const free = overlay.peek() === 'none' && document.querySelector('dialog[open]') === null;
   if (live !== null && free && !inText(event.target)) {

@@ -22,6 +22,7 @@ const backoffMaxMs = 15_000;
 const clockJumpMs = 5_000;
 const tickMs = 1_000;
 const wantsLifeMs = 30_000;
+const gapPatienceMs = 1_500;
 
 export type LinkState = 'connecting' | 'open' | 'lost' | 'signed_out';
 
@@ -52,6 +53,7 @@ export class Stream {
   private lastByte = 0;
   private lastBeat = performance.now();
   private lastTick = Date.now();
+  private lastGap = -gapPatienceMs;
   private failures = 0;
   private retryTimer = 0;
   private link: LinkState = 'connecting';
@@ -140,7 +142,10 @@ export class Stream {
     const mono = performance.now();
     if (this.leading) {
       if (mono - this.lastBeat >= beatMs) this.beat();
-      if (this.reader !== null && mono - this.lastByte > streamSilenceMs) this.reopen();
+      if (this.reader !== null && mono - this.lastByte > streamSilenceMs) {
+        this.setLink('lost');
+        this.reopen();
+      }
     } else if (document.visibilityState === 'visible' && mono - this.lastBeat > leaderSilenceMs) {
       this.lastBeat = mono;
       this.queueForLead(true);
@@ -292,6 +297,13 @@ export class Stream {
     });
   }
 
+  /** Frames are missing: asks once, then waits for them, however many later ones come meanwhile. */
+  private askForGap(): void {
+    if (performance.now() - this.lastGap < gapPatienceMs) return;
+    this.lastGap = performance.now();
+    this.announceWants();
+  }
+
   /** A frame for this tab: in order, once. */
   private take(frame: Frame): void {
     if (frame.kind === 'ping') return;
@@ -303,7 +315,7 @@ export class Stream {
       return this.events.onFrame(frame);
     }
     if (frame.n <= have) return;
-    if (frame.n > have + 1) return this.announceWants();
+    if (frame.n > have + 1) return this.askForGap();
     this.follow.set(frame.generation, frame.n);
     this.events.onFrame(frame);
     if (frame.kind === 'end') this.drop(frame.generation);

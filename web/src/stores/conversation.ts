@@ -82,7 +82,9 @@ export class Conversation {
     for (const id of [...this.tree.nodes.keys()]) {
       if (!theirs.has(id) && id !== unsent && !this.isLive(id)) this.tree.remove(id);
     }
-    for (const node of wire.messages) if (!this.isLive(node.id)) this.tree.add(node);
+    for (const node of wire.messages) {
+      if (!this.isLive(node.id) || !this.tree.nodes.has(node.id)) this.tree.add(node);
+    }
     this.state.value = 'loaded';
     this.changed();
   }

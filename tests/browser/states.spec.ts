@@ -1,0 +1,231 @@
+// Journeys 23 and 24: every state in both themes, both languages, on a desk and on a phone. Axe
+// finds nothing, nothing is clipped, and a picture of each is kept under build/screenshots.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type { Page } from '@playwright/test';
+import { screenshotDir } from './support/places';
+import { ended, expect, lastAnswer, send, test } from './support/test';
+import { corpus } from '../../web/src/text/corpus';
+
+const axeSource = readFileSync(
+  createRequire(import.meta.url).resolve('axe-core/axe.min.js'),
+  'utf8',
+);
+
+interface Look {
+  name: string;
+  width: number;
+  height: number;
+  theme: 'light' | 'dark';
+  language: 'en' | 'fr';
+}
+
+const looks: Look[] = [
+  { name: 'desk-light-en', width: 1280, height: 800, theme: 'light', language: 'en' },
+  { name: 'desk-dark-fr', width: 1280, height: 800, theme: 'dark', language: 'fr' },
+  { name: 'phone-light-fr', width: 360, height: 740, theme: 'light', language: 'fr' },
+  { name: 'phone-dark-en', width: 360, height: 740, theme: 'dark', language: 'en' },
+  { name: 'narrow-light-en', width: 320, height: 640, theme: 'light', language: 'en' },
+  { name: 'narrow-light-fr', width: 320, height: 640, theme: 'light', language: 'fr' },
+];
+
+/** Words that the design cuts on purpose: titles, names, one-line previews, folded questions. */
+const mayCut = [
+  '.head-title',
+  '.model-name',
+  '.history-row',
+  '.thinking-line',
+  '.code-lang',
+  '.waiting-text',
+  '.bubble.folded',
+  '.hidden',
+  '.commands',
+  'textarea',
+  'input',
+  '.katex',
+  '.skip',
+].join(', ');
+
+async function clipped(page: Page): Promise<string[]> {
+  return page.evaluate((allowed) => {
+    const out: string[] = [];
+    for (const element of document.querySelectorAll<HTMLElement>('body *')) {
+      if (element.closest(allowed) !== null || element.children.length > 0) continue;
+      if (element.textContent?.trim() === '' || element.getClientRects().length === 0) continue;
+      const box = element.getBoundingClientRect();
+      const scroller = element.closest('pre, .table-scroll, .formula');
+      if (scroller !== null) continue;
+      if (box.left < -1 || box.right > window.innerWidth + 1) out.push(`${element.textContent}`);
+      const { overflowX } = getComputedStyle(element);
+      if (overflowX === 'hidden' && element.scrollWidth > element.clientWidth + 1) {
+        out.push(`${element.textContent}`);
+      }
+    }
+    if (document.documentElement.scrollWidth > window.innerWidth) out.push('the page is too wide');
+    return out;
+  }, mayCut);
+}
+
+async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axeSource);
+  return page.evaluate(async () => {
+    const axe = (window as never as { axe: { run: (o: object) => Promise<never> } }).axe;
+    const found: { violations: { id: string; nodes: { html: string }[] }[] } = await axe.run({
+      resultTypes: ['violations'],
+    });
+    return found.violations.map(
+      (v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(' ¦ ')}`,
+    );
+  });
+}
+
+/** Looks at a state: picture, clipping, accessibility. */
+async function look(page: Page, how: Look, state: string): Promise<void> {
+  await page.screenshot({
+    path: join(screenshotDir, `${state}-${how.name}.png`),
+    animations: 'disabled',
+  });
+  expect.soft(await clipped(page), `${state} ${how.name}: clipped`).toEqual([]);
+  if (how.width > 320) {
+    expect.soft(await violations(page), `${state} ${how.name}: axe`).toEqual([]);
+  }
+}
+
+for (const how of looks) {
+  const { name, width, height, theme, language } = how;
+  test.describe(name, () => {
+    test.use({
+      viewport: { width, height },
+      colorScheme: theme,
+      locale: language === 'fr' ? 'fr-FR' : 'en-US',
+      serverArgs: ['--starter'],
+      hasTouch: width < 500,
+    });
+
+    test(`${name}: first run and sign-in`, async ({ page, server, browser }) => {
+      await page.goto(server.origin);
+      await expect(page.locator('.code-input')).toBeVisible();
+      await look(page, how, 'setup');
+      await page.locator('.code-input').fill('AAAA-AAAA');
+      await page.locator('.code-input').press('Enter');
+      await expect(page.locator('.code-form .bad')).not.toBeEmpty();
+      await look(page, how, 'setup-wrong');
+      await page.locator('.code-input').fill(server.code);
+      await page.locator('.code-input').press('Enter');
+      await expect(page.locator('.door .command')).toBeVisible();
+      await look(page, how, 'setup-model');
+      await page.locator('.door .button.main').click();
+      await expect(page.locator('.empty h2')).toBeVisible();
+      await look(page, how, 'empty');
+      await page.goto(`${server.origin}/settings`);
+      await expect(page.locator('.settings-section').first()).toBeVisible();
+      await look(page, how, 'settings');
+      const other = await browser.newContext({
+        viewport: { width, height },
+        colorScheme: theme,
+        locale: language === 'fr' ? 'fr-FR' : 'en-US',
+        serviceWorkers: 'block',
+      });
+      const stranger = await other.newPage();
+      await stranger.goto(server.origin);
+      await expect(stranger.locator('.code-input')).toBeVisible();
+      await look(stranger, how, 'signin');
+      await other.close();
+    });
+
+    test(`${name}: waiting, thinking, answering`, async ({ chat }) => {
+      await send(chat, '/script queue 3 for 60 s');
+      await expect(chat.locator('.card.progress')).toBeVisible();
+      await look(chat, how, 'queued');
+      await chat.locator('.card.progress .button').click();
+      await ended(chat);
+      await look(chat, how, 'stopped');
+      await send(chat, '/script load for 60 s');
+      await expect(chat.locator('.card.progress')).toBeVisible();
+      await look(chat, how, 'loading');
+      await chat.keyboard.press('Escape');
+      await ended(chat);
+      await send(chat, '/script read 900 for 60 s');
+      await expect(chat.locator('.card.progress')).toBeVisible();
+      await look(chat, how, 'reading');
+      await chat.keyboard.press('Escape');
+      await ended(chat);
+      await send(chat, '/script think 60 tokens at 400/s; hold; stream 30 tokens');
+      await expect(chat.locator('.thinking-line')).toBeVisible();
+      await chat.locator('#box').fill('…');
+      await chat.locator('#box').press('Control+Enter');
+      await expect(chat.locator('.waiting')).toBeVisible();
+      await look(chat, how, 'thinking');
+      await chat.locator('.waiting button').click();
+      await chat.locator('#box').fill('');
+      await chat.locator('.thinking-head').last().click();
+      await look(chat, how, 'thinking-open');
+      await chat.keyboard.press('Escape');
+      await ended(chat);
+    });
+
+    test(`${name}: answers and trouble`, async ({ chat }) => {
+      await send(chat, `/script say at 4000/s ${corpus.ordinary}\n${corpus.rtl}`);
+      await ended(chat);
+      await expect(lastAnswer(chat).locator('.katex').first()).toBeVisible();
+      await chat.locator('.scroller').evaluate((view) => (view.scrollTop = 500));
+      await look(chat, how, 'answer');
+      await chat.locator('.scroller').evaluate((view) => (view.scrollTop = 1200));
+      await look(chat, how, 'answer-code');
+      await send(chat, '/script stream 20 tokens; die');
+      await ended(chat);
+      await look(chat, how, 'cut');
+      await send(chat, '/script stream 10 tokens; full');
+      await expect(chat.locator('.trouble').last()).toBeVisible();
+      await ended(chat);
+      await look(chat, how, 'context-full');
+      const reply = {
+        status: 500,
+        contentType: 'application/json',
+        body: '{"error":{"code":"E7"}}',
+      };
+      await chat.route('**/site/generations', (route) => route.fulfill(reply), { times: 1 });
+      await send(chat, 'hello');
+      await expect(chat.locator('.trouble.fault')).toBeVisible();
+      await look(chat, how, 'error');
+      await chat.locator('.trouble.fault .button').last().click();
+      await chat.locator('#box').fill('');
+    });
+
+    test(`${name}: menus, palette, editing, offline`, async ({ chat, server }) => {
+      await send(chat, '/script stream 30 tokens');
+      await ended(chat);
+      await chat.locator('.head-button').first().click();
+      await expect(chat.locator('.panel')).toBeVisible();
+      await look(chat, how, 'models');
+      await chat.keyboard.press('Escape');
+      await chat.keyboard.press('Control+k');
+      await expect(chat.getByRole('combobox')).toBeFocused();
+      await look(chat, how, 'palette');
+      await chat.keyboard.press('Escape');
+      await chat.keyboard.press('Control+/');
+      await expect(chat.locator('.dialog.keys')).toBeVisible();
+      await look(chat, how, 'keys');
+      await chat.keyboard.press('Escape');
+      await chat.locator('#box').press('ArrowUp');
+      await expect(chat.locator('.editor')).toBeVisible();
+      await look(chat, how, 'editing');
+      await chat.keyboard.press('Escape');
+      if (width < 861) {
+        await chat.locator('.head .icon-button').first().click();
+        await expect(chat.locator('.drawer .history')).toBeVisible();
+        await look(chat, how, 'drawer');
+        await chat.keyboard.press('Escape');
+        await expect(chat.locator('.drawer')).toBeHidden();
+      }
+      await chat.locator('.message.user .actions button').last().click();
+      await expect(chat.locator('.dialog.confirm')).toBeVisible();
+      await look(chat, how, 'confirm');
+      await chat.keyboard.press('Escape');
+      await server.kill();
+      await expect(chat.locator('.banner')).toBeVisible();
+      await look(chat, how, 'offline');
+    });
+  });
+}
