@@ -19,3 +19,10 @@ mkdirSync(screenshotDir, { recursive: true });
 /** The built site: the one that the build embeds, or that `npm run build` made in web/. */
 const built = join(buildDir, 'web', 'dist');
 export const siteDir = existsSync(built) ? built : join(root, 'web', 'dist');
+
+/** The starter model, as tools/fetch.py keeps it. */
+export const starterModel = join(
+  process.env.NAUTILE_FETCH_DIR ?? join(root, 'build', 'fetched'),
+  'starter',
+  'SmolLM2-135M-Instruct.Q4_1.gguf',
+);

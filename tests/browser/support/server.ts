@@ -4,15 +4,15 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildDir, siteDir } from './places';
+import { buildDir, siteDir, starterModel } from './places';
 
-const startMs = 60_000;
+const startMs = 120_000;
 const codeShown = /\b[0-9A-Z]{4}-[0-9A-Z]{4}\b/;
 
-export interface ServerOptions {
-  args?: string[];
-  port?: number; // 0: any free one
-  state?: string; // an existing state folder: the sessions in it stay valid
+interface Program {
+  command: string;
+  args(state: string, port: number): string[];
+  ready: RegExp; // printed when it can be used
 }
 
 export class Server {
@@ -20,39 +20,29 @@ export class Server {
   origin = '';
   private child: ChildProcess | null = null;
   private output = '';
-  private readonly ownState: boolean;
+  private readonly state = mkdtempSync(join(tmpdir(), 'nautile-browser-'));
 
-  private constructor(
-    private readonly command: string,
-    private readonly args: (server: Server) => string[],
-    readonly state: string,
-    own: boolean,
-  ) {
-    this.ownState = own;
+  private constructor(private readonly program: Program) {}
+
+  static async scripted(extra: string[] = []): Promise<Server> {
+    return Server.start({
+      command: process.env.NAUTILE_SCRIPTED ?? join(buildDir, 'scripted_serve'),
+      args: (state, port) => ['--web', siteDir, '--state', state, '--port', `${port}`, ...extra],
+      ready: /http:\/\//,
+    });
   }
 
-  get port(): number {
-    return Number(new URL(this.origin).port);
+  /** The whole program with the starter model. */
+  static async real(): Promise<Server> {
+    return Server.start({
+      command: process.env.NAUTILE ?? join(buildDir, 'nautile'),
+      args: (_state, port) => ['serve', '--listen', `127.0.0.1:${port}`, '--model', starterModel],
+      ready: /^Ready: /m,
+    });
   }
 
-  static async scripted(options: ServerOptions = {}): Promise<Server> {
-    const command = process.env.NAUTILE_SCRIPTED ?? join(buildDir, 'scripted_serve');
-    return Server.start(command, options, (state, port) => [
-      ...['--web', siteDir, '--state', state, '--port', String(port)],
-      ...(options.args ?? []),
-    ]);
-  }
-
-  private static async start(
-    command: string,
-    options: ServerOptions,
-    args: (state: string, port: number) => string[],
-  ): Promise<Server> {
-    const own = options.state === undefined;
-    const state = options.state ?? mkdtempSync(join(tmpdir(), 'nautile-browser-'));
-    const make = (server: Server): string[] =>
-      args(state, server.origin === '' ? (options.port ?? 0) : server.port);
-    const server = new Server(command, make, state, own);
+  private static async start(program: Program): Promise<Server> {
+    const server = new Server(program);
     await server.run();
     return server;
   }
@@ -60,31 +50,36 @@ export class Server {
   /** Starts the process; after kill() on the same port and with the same state. */
   async run(): Promise<void> {
     this.output = '';
-    const child = spawn(this.command, this.args(this), { stdio: ['ignore', 'pipe', 'pipe'] });
+    const port = this.origin === '' ? 0 : Number(new URL(this.origin).port);
+    const env = { ...process.env, NAUTILE_HOME: this.state };
+    const { command, args, ready } = this.program;
+    const child = spawn(command, args(this.state, port), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env,
+    });
     this.child = child;
-    await new Promise<void>((ready, fail) => {
-      const late = setTimeout(() => fail(new Error(`not started: ${this.output}`)), startMs);
+    await new Promise<void>((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`not started: ${this.output}`)), startMs);
       const read = (data: Buffer): void => {
         this.output += data.toString();
-        const origin = /http:\/\/127\.0\.0\.1:\d+/.exec(this.output);
-        const code = codeShown.exec(this.output);
-        if (origin === null || (code === null && this.code === '')) return;
-        this.origin = origin[0];
-        if (code !== null) this.code = code[0];
+        const origin = /http:\/\/127\.0\.0\.1:\d+/.exec(this.output)?.[0];
+        const code = codeShown.exec(this.output)?.[0];
+        if (origin === undefined || code === undefined || !ready.test(this.output)) return;
+        this.origin = origin;
+        this.code = code;
         clearTimeout(late);
-        ready();
+        resolve();
       };
-      child.stdout!.on('data', read);
-      child.stderr!.on('data', read);
-      child.on('error', fail);
-      child.on('exit', (status) => fail(new Error(`ended with ${status}: ${this.output}`)));
+      child.stdout.on('data', read);
+      child.stderr.on('data', read);
+      child.on('error', reject);
+      child.on('exit', (status) => reject(new Error(`ended with ${status}: ${this.output}`)));
     });
   }
 
   /** The newest one-time code that the console shows. */
   newestCode(): string {
-    const all = this.output.match(new RegExp(codeShown, 'g')) ?? [];
-    return all[all.length - 1] ?? this.code;
+    return this.output.match(new RegExp(codeShown, 'g'))?.pop() ?? this.code;
   }
 
   pause(): void {
@@ -104,8 +99,8 @@ export class Server {
     await ended;
   }
 
-  async close(): Promise<void> {
-    await this.kill();
-    if (this.ownState) rmSync(this.state, { recursive: true, force: true });
+  async close(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    await this.kill(signal);
+    rmSync(this.state, { recursive: true, force: true });
   }
 }

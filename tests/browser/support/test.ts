@@ -33,7 +33,7 @@ export function watch(page: Page, origin: string, watched: Watched): void {
 export const test = base.extend<Fixtures>({
   serverArgs: [[], { option: true }],
   server: async ({ serverArgs }, use) => {
-    const server = await Server.scripted({ args: serverArgs });
+    const server = await Server.scripted(serverArgs);
     await use(server);
     await server.close();
   },

@@ -43,7 +43,7 @@ export function Message(props: MessageProps) {
       aria-setsize={count}
       aria-posinset={index + 1}
     >
-      <h3 class="hidden">{t('says', { who })}</h3>
+      <h2 class="hidden">{t('says', { who })}</h2>
       {node.role === 'user' ? (
         <Question conversation={conversation} node={node} last={last} />
       ) : (

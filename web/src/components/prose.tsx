@@ -55,9 +55,9 @@ function drawBlock(block: Block): VNode {
   }
 }
 
-/** The answer's own title is a level 3 of the page: its headings go on from there. */
+/** A message's own heading is a level 2 of the page: its headings go on from there. */
 function Heading({ level, dir, content }: { level: number; dir: string; content: VNode[] }) {
-  const Tag = `h${Math.min(6, level + 3)}` as 'h4';
+  const Tag = `h${Math.min(6, level + 2)}` as 'h3';
   return (
     <Tag dir={dir as 'ltr'} class={`h${level}`}>
       {content}

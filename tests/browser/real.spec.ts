@@ -1,0 +1,33 @@
+// The whole program with the starter model: first run, a streamed answer, stop, go on.
+import { Server } from './support/server';
+import { ended, expect, lastAnswer, send, stored, test, watch, words } from './support/test';
+
+test('from the first run to a streamed answer by the real model', async ({ page, watched }) => {
+  const server = await Server.real();
+  try {
+    watch(page, server.origin, watched);
+    await page.goto(server.origin);
+    await page.getByLabel('Setup code').fill(server.code);
+    await page.getByRole('button', { name: 'Continue' }).click();
+    await expect(page.locator('.door')).toContainText('not DeepSeek');
+    await page.getByRole('button', { name: 'Start a chat' }).click();
+    await send(page, 'Write two sentences about the sea.');
+    await expect(lastAnswer(page).locator('.prose')).toContainText(/(\S+ ){5}/);
+    await ended(page);
+    await expect(lastAnswer(page).locator('.figures')).toContainText(/\d+ tokens · /);
+    const shown = words(await lastAnswer(page).locator('.prose').innerText());
+    expect(shown.length).toBeGreaterThan(20);
+    expect(words(await stored(page, server)).length).toBeGreaterThan(20);
+    await expect(page.locator('.head-button').last()).toContainText(/Context [1-9]/);
+
+    await send(page, 'Now write a very long story about a submarine, with many chapters.');
+    await expect(lastAnswer(page).locator('.prose')).toContainText(/(\S+ ){10}/);
+    await page.keyboard.press('Escape');
+    await expect(page.locator('.note', { hasText: 'Stopped by you' })).toBeVisible();
+    await send(page, 'Thank you.');
+    await ended(page);
+    await expect(page.locator('.message.assistant')).toHaveCount(3);
+  } finally {
+    await server.close('SIGTERM');
+  }
+});
