@@ -4,8 +4,8 @@ usage: slow_clients.py PORT HEADERS READERS     (prints a line when all are conn
 its standard input ends; then prints how it went)
 
 Each slow header sends a byte every two seconds and comes back when it is thrown out, no sooner than
-that. Each slow reader asks for a large file many times over and takes nothing. The process is as
-nice as can be: its own computing is not part of the attack, and a real one has its own machine.
+that. Each slow reader asks for a large file many times over and takes nothing. The process is
+nice: its own computing is not part of the attack, and a real one has its own machine.
 """
 import json
 import os
@@ -64,7 +64,7 @@ class Slow:
 
 def main():
     port, headers, readers = (int(word) for word in sys.argv[1:4])
-    os.nice(19)
+    os.nice(10)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     count = headers + readers

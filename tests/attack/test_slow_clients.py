@@ -2,6 +2,7 @@
 fails, answers begin as soon as before, and the memory comes back."""
 import json
 import pathlib
+import select
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def test_members_go_on(program, request):
          str(program.port), str(HEADERS), str(READERS)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
+        assert select.select([attacker.stdout], [], [], 60 * SLOW)[0], "the attack did not begin"
         assert attacker.stdout.readline().strip() == "all are in"
         cpu, start = cpu_seconds(gate), time.monotonic()
         attacked = first_tokens(program, seconds)
