@@ -167,8 +167,8 @@ std::vector<Check> check_models(const Places& places) {
     checks.push_back(std::move(check));
   }
   if (checks.empty()) {
-    checks.push_back(
-        {"models", CheckState::note, "none is installed", pull_suggestion(machine_memory_bytes())});
+    checks.push_back({"models", CheckState::note, "none is installed",
+                      distill_suggestion(machine_memory_bytes())});
   }
   return checks;
 }

@@ -156,24 +156,27 @@ uint64_t available_memory_bytes() {
   return machine_memory_bytes();
 }
 
-std::string pull_suggestion(uint64_t memory_bytes) {
+std::string distill_suggestion(uint64_t memory_bytes) {
   struct Distill {
-    std::string_view reference;
+    std::string_view file;
     double gib;  // Q4_K_M file, about
   };
   static constexpr Distill distills[] = {
-      {"hf:bartowski/DeepSeek-R1-Distill-Llama-70B-GGUF:Q4_K_M", 39.6},
-      {"hf:bartowski/DeepSeek-R1-Distill-Qwen-32B-GGUF:Q4_K_M", 18.5},
-      {"hf:bartowski/DeepSeek-R1-Distill-Qwen-14B-GGUF:Q4_K_M", 8.4},
-      {"hf:bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q4_K_M", 4.4},
-      {"hf:bartowski/DeepSeek-R1-Distill-Qwen-1.5B-GGUF:Q4_K_M", 1.1},
+      {"DeepSeek-R1-Distill-Llama-70B-Q4_K_M.gguf", 39.6},
+      {"DeepSeek-R1-Distill-Qwen-32B-Q4_K_M.gguf", 18.5},
+      {"DeepSeek-R1-Distill-Qwen-14B-Q4_K_M.gguf", 8.4},
+      {"DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf", 4.4},
+      {"DeepSeek-R1-Distill-Qwen-1.5B-Q4_K_M.gguf", 1.1},
   };
   // A quarter of the memory is left to the cache, the system and everything else.
   const double room_gib = static_cast<double>(memory_bytes) * 0.75 / (1ull << 30);
+  std::string_view largest = distills[std::size(distills) - 1].file;
   for (const Distill& distill : distills) {
-    if (distill.gib <= room_gib) return fmt::format("nautile pull {}", distill.reference);
+    if (distill.gib > room_gib) continue;
+    largest = distill.file;
+    break;
   }
-  return fmt::format("nautile pull {}", distills[std::size(distills) - 1].reference);
+  return fmt::format("nautile serve --model {}", largest);
 }
 
 }  // namespace app

@@ -30,8 +30,9 @@ base::Result<StoredModel> find_model(const Places& places, const std::string& na
 // The files that belong to a model: itself, its split parts, or its directory's content.
 std::vector<std::string> files_of(const StoredModel& model);
 
-// `nautile pull …` line for the largest R1 distill whose Q4_K_M weights fit in `memory_bytes`.
-std::string pull_suggestion(uint64_t memory_bytes);
+// The command that serves the largest R1 distill whose Q4_K_M weights fit in `memory_bytes`, once
+// its file has been downloaded to this directory.
+std::string distill_suggestion(uint64_t memory_bytes);
 
 uint64_t machine_memory_bytes();    // what the kernel says it has
 uint64_t available_memory_bytes();  // what could be had now without swapping

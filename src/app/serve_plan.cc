@@ -126,7 +126,7 @@ base::Result<ServePlan> plan_server(const Places& places, const Config& config,
   TRY(choose_models(places, config, plan));
   plan.state_dir = places.data + "/state";
   plan.language = language;
-  plan.pull_command = pull_suggestion(machine_memory_bytes());
+  plan.pull_command = distill_suggestion(machine_memory_bytes());
   plan.engine.threads = static_cast<int>(config.integer("threads"));
   plan.engine.isa = config.text("isa") == "auto" ? "" : config.text("isa");
   plan.engine.running_max = static_cast<int>(config.integer("batch-sequences"));

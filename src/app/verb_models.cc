@@ -41,7 +41,7 @@ base::Result<int> list_models(const Session& session, const ListOptions& options
   if (models.empty() && !options.json && !options.names) {
     std::fprintf(stderr, "%s\n",
                  base::say(session.language, base::Message::serve_no_model,
-                           pull_suggestion(machine_memory_bytes()))
+                           distill_suggestion(machine_memory_bytes()))
                      .c_str());
   }
   return exit_done;

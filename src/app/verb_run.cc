@@ -286,7 +286,7 @@ base::Result<int> run_model(const Session& session, const RunOptions& options) {
   if (stored.starter && isatty(STDERR_FILENO) == 1) {
     std::fprintf(stderr, "%s\n",
                  base::say(session.language, base::Message::starter_note, stored.name,
-                           pull_suggestion(machine_memory_bytes()))
+                           distill_suggestion(machine_memory_bytes()))
                      .c_str());
   }
   Terminal terminal(session, options, *client);

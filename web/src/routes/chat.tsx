@@ -12,7 +12,7 @@ import { overlay } from '../stores/ui';
 
 function Empty() {
   const found = model.value;
-  const pull = session.value?.pull_command ?? 'nautile pull';
+  const pull = session.value?.pull_command ?? 'nautile serve --model FILE.gguf';
   const note = found === null ? 'model.none' : found.starter ? 'starter' : null;
   const [before, after] = note === null ? [] : t(note).split('{command}');
   return (

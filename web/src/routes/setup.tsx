@@ -30,7 +30,7 @@ function Steps({ at }: { at: number }) {
 
 function Model() {
   const found = model.value;
-  const pull = session.value?.pull_command ?? 'nautile pull';
+  const pull = session.value?.pull_command ?? 'nautile serve --model FILE.gguf';
   const start = (): void => {
     justSetUp.value = false;
     navigate('/', true);
