@@ -188,8 +188,9 @@ class Collector {
         std::lock_guard lock(mutex_);
         events_[id].push_back(event);
         if (on_event) react = [this, id, event] { on_event(id, event); };
+        // Under the lock: whoever waits for the End destroys this object as soon as it has it.
+        changed_.notify_all();
       }
-      changed_.notify_all();
       if (react) react();
     };
   }
