@@ -2,6 +2,7 @@
 // with its pool of pages to run them on. Used by *_test.cc only.
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -65,11 +66,14 @@ struct Setting {
   int kv_pages = 96;
 };
 
+// What NAUTILE_ISA forces, else plain C++ and the best of this machine.
 inline std::vector<tensor::Isa> isas() {
+  const char* forced = std::getenv("NAUTILE_ISA");
   std::vector<tensor::Isa> all;
-  for (const char* name : {"scalar", "avx2", "avx512"}) {
-    if (const auto isa = tensor::choose_isa(name)) all.push_back(*isa);
-  }
+  if (!forced) all.push_back(tensor::Isa::scalar);
+  const auto isa = tensor::choose_isa(forced ? forced : "");
+  if (isa && (all.empty() || *isa != all[0])) all.push_back(*isa);
+  EXPECT_FALSE(all.empty()) << "NAUTILE_ISA names what this machine lacks";
   return all;
 }
 
