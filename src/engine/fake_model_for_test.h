@@ -87,8 +87,8 @@ class FakeRunner : public model::ModelRunner {
   int batch_tokens_max_;
 };
 
-// Byte-level vocabulary of 256 bytes and a few marks.
-inline text::TokenizerSpec byte_vocabulary() {
+// Byte-level vocabulary of 256 bytes and a few marks; `more` ones on request.
+inline text::TokenizerSpec byte_vocabulary(const std::vector<std::string>& more = {}) {
   text::TokenizerSpec spec;
   int extra = 256;
   for (int byte = 0; byte < 256; ++byte) {
@@ -103,7 +103,9 @@ inline text::TokenizerSpec byte_vocabulary() {
     spec.tokens.push_back(symbol);
     spec.kinds.push_back(text::TokenKind::normal);
   }
-  for (const char* mark : {"<|bos|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"}) {
+  std::vector<std::string> marks = {"<|bos|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"};
+  marks.insert(marks.end(), more.begin(), more.end());
+  for (const std::string& mark : marks) {
     auto id = static_cast<int32_t>(spec.tokens.size());
     spec.tokens.push_back(mark);
     spec.kinds.push_back(text::TokenKind::control);

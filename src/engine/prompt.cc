@@ -74,6 +74,7 @@ base::Result<text::Rendered> PromptBuilder::render(const std::vector<Message>& m
   };
   base::Json context = base::Json::object({{"messages", std::move(list)},
                                            {"tools", nullptr},
+                                           {"documents", nullptr},
                                            {"add_generation_prompt", true},
                                            {"bos_token", literal(spec.bos_id)},
                                            {"eos_token", literal(spec.eos_id)}});
