@@ -54,7 +54,7 @@ const std::vector<SettingSpec>& setting_specs() {
       {Kind::integer, "threads", "0", 0, 256, "threads that compute; 0: one per core"},
       {Kind::integer, "context", "8192", 256, 1 << 20, "tokens that a conversation may hold"},
       {Kind::integer, "kv-cache-mb", "0", 0, 1 << 20,
-       "memory for the key/value cache; 0: for 4 full contexts, at most a quarter of the memory"},
+       "memory for the key/value cache; 0: for 2 full contexts, less where memory is short"},
       {Kind::text, "kv-type", "f16", 0, 0, "storage of keys and values: f16 or bf16"},
       {Kind::integer, "batch-tokens", "256", 16, 4096, "prompt tokens computed in one step"},
       {Kind::integer, "batch-sequences", "16", 1, 256, "answers computed at the same time"},

@@ -130,6 +130,9 @@ base::Result<ServePlan> plan_server(const Places& places, const Config& config,
   plan.engine.threads = static_cast<int>(config.integer("threads"));
   plan.engine.isa = config.text("isa") == "auto" ? "" : config.text("isa");
   plan.engine.running_max = static_cast<int>(config.integer("batch-sequences"));
+  plan.engine.kv_bytes = static_cast<uint64_t>(config.integer("kv-cache-mb")) << 20;
+  plan.engine.kv_type = config.text("kv-type");
+  plan.engine.batch_tokens_max = static_cast<int>(config.integer("batch-tokens"));
   plan.engine.waiting_max = static_cast<int>(config.integer("queue"));
   return plan;
 }
@@ -172,6 +175,9 @@ base::Json engine_settings(const ServePlan& plan) {
                              {"running_max", plan.engine.running_max},
                              {"waiting_max", plan.engine.waiting_max},
                              {"kv_tokens", plan.engine.kv_tokens},
+                             {"kv_mib", static_cast<int64_t>(plan.engine.kv_bytes >> 20)},
+                             {"kv_type", plan.engine.kv_type},
+                             {"batch_tokens_max", plan.engine.batch_tokens_max},
                              {"prompt_chunk_tokens", plan.engine.prompt_chunk_tokens}});
 }
 
@@ -181,6 +187,9 @@ base::Result<ServePlan> read_engine_settings(const base::Json& json) {
   plan.engine.threads = fields.number("threads");
   plan.engine.isa = fields.text("isa");
   plan.engine.running_max = fields.number("running_max");
+  plan.engine.kv_bytes = static_cast<uint64_t>(fields.number("kv_mib")) << 20;
+  plan.engine.kv_type = fields.text("kv_type");
+  plan.engine.batch_tokens_max = fields.number("batch_tokens_max");
   plan.engine.waiting_max = fields.number("waiting_max");
   plan.engine.kv_tokens = fields.number("kv_tokens");
   plan.engine.prompt_chunk_tokens = fields.number("prompt_chunk_tokens");

@@ -1,10 +1,9 @@
 // The promise of house.md on real runners: the tokens and log-probabilities of a request do not
 // depend on batch, chunking, threads or cache. 200 random requests on the tiny golden models, and
 // the greedy answers that the reference implementation gave for them.
-#include <gtest/gtest.h>
-
 #include <cstdlib>
 #include <fstream>
+#include <gtest/gtest.h>
 #include <sstream>
 
 #include "base/json.h"
@@ -166,12 +165,11 @@ TEST_P(Invariance, TheReferencesGreedyAnswers) {
   for (size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(got[i].ids, ids[i]) << family << " " << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Invariance, testing::ValuesIn(families),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Families, Invariance, testing::ValuesIn(families), [](const auto& info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
 
 // ---- the starter: real, quantised weights ------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <limits>
+#include <optional>
 #include <sys/stat.h>
 #include <thread>
 #include <utility>
@@ -16,7 +18,8 @@ namespace {
 
 constexpr int cache_tokens_least = 16'384;
 constexpr int context_tokens_least = 2'048;  // what the search for a fitting context ends at
-constexpr int batch_tokens_max = 512;
+constexpr int batch_tokens_least = 16;
+constexpr int batch_tokens_most = 4096;
 constexpr int threads_max = 256;
 
 int pages_for(int tokens) { return (tokens + model::page_tokens - 1) / model::page_tokens; }
@@ -89,6 +92,16 @@ int64_t modified_unix(const std::string& path) {
   return stat(path.c_str(), &info) == 0 ? static_cast<int64_t>(info.st_mtime) : 0;
 }
 
+base::Result<std::optional<tensor::Dtype>> kv_dtype(const std::string& name) {
+  if (name.empty()) return std::optional<tensor::Dtype>();
+  if (name == "f16") return std::optional(tensor::Dtype::f16);
+  if (name == "bf16") return std::optional(tensor::Dtype::bf16);
+  if (name == "f32") return std::optional(tensor::Dtype::f32);
+  return base::fail(base::ErrorKind::wrong_usage,
+                    "keys and values cannot be stored as " + base::shown_name(name), "",
+                    "use f16, bf16 or f32");
+}
+
 struct Fit {
   int context_tokens = 0;
   int kv_pages = 0;
@@ -103,6 +116,14 @@ base::Result<Fit> fit(const format::ModelFiles& files, model::RunnerOptions runn
   bool asked = entry.context_tokens > 0;
   int context = std::min(declared, asked ? entry.context_tokens : default_context_max);
   int cache = options.kv_tokens > 0 ? options.kv_tokens : std::max(2 * context, cache_tokens_least);
+  bool fixed = options.kv_tokens > 0 || options.kv_bytes > 0;
+  if (options.kv_bytes > 0) {
+    runner.kv_pages = 1;
+    ASSIGN(model::MemoryPlan one_page, model::Decoder::plan(files, runner));
+    uint64_t pages = options.kv_bytes / std::max<uint64_t>(one_page.kv_bytes, 1);
+    constexpr uint64_t pages_most = std::numeric_limits<int>::max() / model::page_tokens;
+    cache = static_cast<int>(std::clamp<uint64_t>(pages, 1, pages_most)) * model::page_tokens;
+  }
   Fit fit;
   for (;;) {
     fit.kv_pages = pages_for(cache);
@@ -111,7 +132,7 @@ base::Result<Fit> fit(const format::ModelFiles& files, model::RunnerOptions runn
     runner.context_tokens_max = fit.context_tokens;
     ASSIGN(fit.plan, model::Decoder::plan(files, runner));
     if (memory_bytes_max == 0 || fit.plan.total_bytes() <= memory_bytes_max) return fit;
-    if (options.kv_tokens > 0) return fit;
+    if (fixed) return fit;
     if (cache > context) {
       cache = context;
     } else if (!asked && context / 2 >= context_tokens_least) {
@@ -158,7 +179,9 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
   model::RunnerOptions runner;
   ASSIGN(runner.isa, tensor::choose_isa(options.isa));
   runner.precision = options.exact ? tensor::Precision::exact : tensor::Precision::int8;
-  runner.batch_tokens_max = batch_tokens_max;
+  runner.batch_tokens_max =
+      std::clamp(options.batch_tokens_max, batch_tokens_least, batch_tokens_most);
+  ASSIGN(runner.kv_dtype, kv_dtype(options.kv_type));
   runner.memory_bytes_max = memory_bytes_max;
   Fit fitting;
   int cores = static_cast<int>(std::thread::hardware_concurrency());

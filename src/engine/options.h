@@ -29,7 +29,12 @@ struct EngineOptions {
   int64_t unload_after_idle_ms = -1;  // a model that nobody used for so long is unloaded; -1: never
   int running_max = 16;               // requests computed at the same time
   int waiting_max = 1024;             // requests in the queue; above: refused as unavailable
-  int kv_tokens = 0;  // positions of the key/value cache; 0: two full contexts, at least 16,384
+  // The key/value cache of a model: positions, or bytes. Both 0: two full contexts, at least 16,384
+  // positions, less where memory is short.
+  int kv_tokens = 0;
+  uint64_t kv_bytes = 0;
+  std::string kv_type;         // "f16", "bf16", "f32"; empty: f16, or f32 when exact
+  int batch_tokens_max = 512;  // rows of one step, decoding included
   // Prompt tokens of one step; 0: as many as the measured speed computes in step_target_ms.
   int prompt_chunk_tokens = 0;
   bool prefix_cache = true;

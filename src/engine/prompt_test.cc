@@ -1,8 +1,7 @@
 #include "engine/prompt.h"
 
-#include <gtest/gtest.h>
-
 #include <fstream>
+#include <gtest/gtest.h>
 #include <sstream>
 
 #include "engine/fake_model_for_test.h"
@@ -75,7 +74,8 @@ TEST(Prompt, FirstTemplatesOfR1AreOpenedByUs) {
   // As the distills were published in January 2025: no open mark at the end.
   std::string january =
       "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}<｜User｜>{{ m.content }}"
-      "{% else %}<｜Assistant｜>{{ m.content.split('</think>')[-1] }}<｜end▁of▁sentence｜>{% endif %}"
+      "{% else %}<｜Assistant｜>{{ m.content.split('</think>')[-1] }}<｜end▁of▁sentence｜>{% endif "
+      "%}"
       "{% endfor %}{% if add_generation_prompt %}<｜Assistant｜>{% endif %}";
   auto b = builder(january, true);
   EXPECT_EQ(b->thinking(), ThinkingSupport::always);
