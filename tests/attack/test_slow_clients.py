@@ -49,7 +49,10 @@ def test_members_go_on(program, request):
         outcome = json.loads(attacker.stdout.readline())
         attacker.wait(30)
     assert outcome["held"] + outcome["lost"] > 500, outcome
-    calm_s, attacked_s = statistics.median(calm), statistics.median(attacked)
+    # Calm before and after: on a machine that does other work, the slower of the two is its pace.
+    calm_after = first_tokens(program, 4)
+    calm_s = max(statistics.median(calm), statistics.median(calm_after))
+    attacked_s = statistics.median(attacked)
     print(f"first token: calm {calm_s * 1e3:.1f} ms, attacked {attacked_s * 1e3:.1f} ms, "
           f"{len(attacked)} answers; gate {before / MIB:.1f} MiB, then {most / MIB:.1f} MiB; "
           f"gate {100 * share:.0f} % of a core; attacker {outcome}")
