@@ -2,8 +2,8 @@
 // each 32-bit lane, so every sum is exact and unsigned codes begin at -offset * sum of q.
 //
 // Up to 16 columns the codes are unpacked from the stream on the way (16 rows x 8 columns); above
-// that a superblock of both halves is unpacked into the first-level cache and swept by tiles of
-// 32 rows x 8 columns.
+// that (and in whole panels) a superblock of both halves is unpacked into the first-level cache and
+// swept by tiles of 32 rows x 8 columns.
 #include <algorithm>
 #include <cstring>
 
@@ -232,7 +232,7 @@ AVX512_INLINE Columns columns_at(const QuantRows& x, int64_t at) {
 
 // 32-bit sums of one block for one half, straight from the packed bytes: two chains a column, since
 // a chain of vpdpbusd has to wait five clocks for each link.
-template <Dtype D, int NT, bool prefetch>
+template <Dtype D, int NT>
 AVX512_INLINE void direct_sums(const uint8_t* body, const Columns& x, int b, int part,
                                __m512i (&s)[1][NT]) {
   constexpr int quads = Type<D>::quads;
@@ -246,7 +246,7 @@ AVX512_INLINE void direct_sums(const uint8_t* body, const Columns& x, int b, int
   }
   AVX512_UNROLL
   for (int q = 0; q < quads; ++q) {
-    if (prefetch) prefetch_quad<D>(body, q, part);
+    prefetch_quad<D>(body, q, part);
     const __m512i w = codes_of<D>(body, q, part);
     AVX512_UNROLL
     for (int c = 0; c < NT; ++c) {
@@ -308,7 +308,7 @@ AVX512_INLINE void add_superblock(const HalfScratch& scratch, const Columns& x, 
 }
 
 // acc[c] += one superblock of one half or two, for NT columns.
-template <Dtype D, int halves, int NT, bool unpacked, bool prefetch>
+template <Dtype D, int halves, int NT, bool unpacked>
 AVX512_FN void tile(const HalfView& half, int64_t g, int blocks, const HalfScratch* scratch,
                     const Columns& x, float* acc /* (NT, 32) */) {
   static_assert(unpacked || halves == 1);
@@ -326,7 +326,7 @@ AVX512_FN void tile(const HalfView& half, int64_t g, int blocks, const HalfScrat
       if constexpr (unpacked) {
         unpacked_sums<D, halves, NT>(scratch, x, b, s);
       } else {
-        direct_sums<D, NT, prefetch>(body_of<D>(half, g, b), x, b, part, s);
+        direct_sums<D, NT>(body_of<D>(half, g, b), x, b, part, s);
       }
       AVX512_UNROLL
       for (int c = 0; c < NT; ++c) {
@@ -352,48 +352,28 @@ AVX512_FN void tile(const HalfView& half, int64_t g, int blocks, const HalfScrat
   }
 }
 
-// Any number of columns up to 8 straight from the stream; the first tile prefetches.
-template <Dtype D, bool prefetch>
+// Any number of columns up to 8 straight from the stream.
+template <Dtype D>
 AVX512_FN void direct_tile(int columns, const HalfView& half, int64_t g, int blocks,
                            const HalfScratch& scratch, const Columns& x, float* acc) {
   switch (columns) {
     case 1:
-      return tile<D, 1, 1, false, prefetch>(half, g, blocks, &scratch, x, acc);
+      return tile<D, 1, 1, false>(half, g, blocks, &scratch, x, acc);
     case 2:
-      return tile<D, 1, 2, false, prefetch>(half, g, blocks, &scratch, x, acc);
+      return tile<D, 1, 2, false>(half, g, blocks, &scratch, x, acc);
     case 3:
-      return tile<D, 1, 3, false, prefetch>(half, g, blocks, &scratch, x, acc);
+      return tile<D, 1, 3, false>(half, g, blocks, &scratch, x, acc);
     case 4:
-      return tile<D, 1, 4, false, prefetch>(half, g, blocks, &scratch, x, acc);
+      return tile<D, 1, 4, false>(half, g, blocks, &scratch, x, acc);
     case 5:
-      return tile<D, 1, 5, false, prefetch>(half, g, blocks, &scratch, x, acc);
+      return tile<D, 1, 5, false>(half, g, blocks, &scratch, x, acc);
     case 6:
-      return tile<D, 1, 6, false, prefetch>(half, g, blocks, &scratch, x, acc);
+      return tile<D, 1, 6, false>(half, g, blocks, &scratch, x, acc);
     case 7:
-      return tile<D, 1, 7, false, prefetch>(half, g, blocks, &scratch, x, acc);
+      return tile<D, 1, 7, false>(half, g, blocks, &scratch, x, acc);
     default:
-      return tile<D, 1, 8, false, prefetch>(half, g, blocks, &scratch, x, acc);
+      return tile<D, 1, 8, false>(half, g, blocks, &scratch, x, acc);
   }
-}
-
-// Returns how many columns it took: 8, or a power of two of the rest.
-template <Dtype D, int halves>
-AVX512_FN int unpacked_tile(int columns, const HalfView& half, int64_t g, int blocks,
-                            const HalfScratch* scratch, const Columns& x, float* acc) {
-  if (columns >= 8) {
-    tile<D, halves, 8, true, false>(half, g, blocks, scratch, x, acc);
-    return 8;
-  }
-  if (columns >= 4) {
-    tile<D, halves, 4, true, false>(half, g, blocks, scratch, x, acc);
-    return 4;
-  }
-  if (columns >= 2) {
-    tile<D, halves, 2, true, false>(half, g, blocks, scratch, x, acc);
-    return 2;
-  }
-  tile<D, halves, 1, true, false>(half, g, blocks, scratch, x, acc);
-  return 1;
 }
 
 template <Dtype D>
@@ -404,20 +384,17 @@ AVX512_FN void direct_superblock(const PanelJob& job, const HalfView* views, int
     for (int c = 0; c < job.columns; c += column_tile) {
       const Columns columns = columns_at<D>(*job.x, g * job.x->n + job.first_column + c);
       float* acc = job.acc + c * panel_rows + h * half_rows;
-      const int count = std::min(column_tile, job.columns - c);
-      if (c == 0) {
-        direct_tile<D, true>(count, views[h], g, blocks, scratch[0], columns, acc);
-      } else {
-        direct_tile<D, false>(count, views[h], g, blocks, scratch[0], columns, acc);
-      }
+      direct_tile<D>(std::min(column_tile, job.columns - c), views[h], g, blocks, scratch[0],
+                     columns, acc);
     }
   }
 }
 
+// Both halves of a panel: tiles of 8 columns, then powers of two.
 template <Dtype D>
-AVX512_FN void unpacked_superblock(const PanelJob& job, const HalfView* views, int halves,
-                                   int64_t g, int blocks, HalfScratch* scratch) {
-  for (int h = 0; h < halves; ++h) {
+AVX512_FN void unpacked_superblock(const PanelJob& job, const HalfView* views, int64_t g,
+                                   int blocks, HalfScratch* scratch) {
+  for (int h = 0; h < 2; ++h) {
     unpack_scales<D>(views[h], g, blocks, scratch[h]);
     unpack_codes<D>(views[h], g, blocks, scratch[h]);
   }
@@ -425,8 +402,19 @@ AVX512_FN void unpacked_superblock(const PanelJob& job, const HalfView* views, i
     const Columns columns = columns_at<D>(*job.x, g * job.x->n + job.first_column + c);
     float* acc = job.acc + c * panel_rows;
     const int left = job.columns - c;
-    c += halves == 2 ? unpacked_tile<D, 2>(left, views[0], g, blocks, scratch, columns, acc)
-                     : unpacked_tile<D, 1>(left, views[0], g, blocks, scratch, columns, acc);
+    if (left >= 8) {
+      tile<D, 2, 8, true>(views[0], g, blocks, scratch, columns, acc);
+      c += 8;
+    } else if (left >= 4) {
+      tile<D, 2, 4, true>(views[0], g, blocks, scratch, columns, acc);
+      c += 4;
+    } else if (left >= 2) {
+      tile<D, 2, 2, true>(views[0], g, blocks, scratch, columns, acc);
+      c += 2;
+    } else {
+      tile<D, 2, 1, true>(views[0], g, blocks, scratch, columns, acc);
+      c += 1;
+    }
   }
 }
 
@@ -442,8 +430,8 @@ AVX512_FN void panel(const PanelJob& job) {
   for (int64_t g = 0; g * superblock_k < job.w->cols; ++g) {
     const auto blocks =
         static_cast<int>(std::min<int64_t>(Type<D>::blocks, block_total - g * Type<D>::blocks));
-    if (job.columns >= unpack_columns_min) {
-      unpacked_superblock<D>(job, views, halves, g, blocks, scratch);
+    if (job.columns >= unpack_columns_min && halves == 2) {
+      unpacked_superblock<D>(job, views, g, blocks, scratch);
     } else {
       direct_superblock<D>(job, views, halves, g, blocks, scratch);
     }
