@@ -1,5 +1,5 @@
-# Instrumenting fully unrolled kernels takes a compiler minutes a file; their bounds are those of the
-# scalar reference, which is instrumented and which they equal bit for bit.
+# Instrumenting fully unrolled kernels takes a compiler minutes a file; their bounds are those of
+# the scalar reference, which is instrumented and which they equal bit for bit.
 set(uninstrumented "")
 if(NAUTILE_SANITIZE)
   set(uninstrumented -fno-sanitize=all)
