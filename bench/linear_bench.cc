@@ -5,13 +5,12 @@
 //   ninja -C build/release linear_bench && build/release/linear_bench [THREADS] [ISA] [TYPE]
 //
 // Weights are random blocks, more of them than any cache holds; each pass reads all of them.
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <functional>
+#include <immintrin.h>
 #include <string>
 #include <thread>
 
@@ -74,9 +73,8 @@ double peak_gops(tensor::Isa isa, base::Pool& pool) {
   constexpr int64_t rounds = 1000000;
   const bool vnni = isa == tensor::Isa::avx512_vnni;
   const double seconds = median_s(0.1, [&] {
-    pool.run(pool.threads(), 1, [&](int64_t, int64_t, int) {
-      vnni ? vnni_peak(rounds) : avx2_peak(rounds);
-    });
+    pool.run(pool.threads(), 1,
+             [&](int64_t, int64_t, int) { vnni ? vnni_peak(rounds) : avx2_peak(rounds); });
   });
   return static_cast<double>(rounds * pool.threads()) * (vnni ? 16 * 128 : 8 * 64) / seconds / 1e9;
 }

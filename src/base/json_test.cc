@@ -1,7 +1,6 @@
 #include "base/json.h"
 
 #include <gtest/gtest.h>
-
 #include <string_view>
 
 namespace base {

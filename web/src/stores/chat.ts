@@ -364,7 +364,9 @@ export function troubleWords(trouble: Trouble): string {
     case 'full':
       return t('full', { n: trouble.over });
     case 'model':
-      return t('model.none', { command: session.peek()?.pull_command ?? 'nautile serve --model FILE.gguf' });
+      return t('model.none', {
+        command: session.peek()?.pull_command ?? 'nautile serve --model FILE.gguf',
+      });
     case 'quota':
       return t('quota');
     case 'disk':
