@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/bytes.h"
+
 #include "engine/fake_model_for_test.h"
 
 namespace engine {
