@@ -35,7 +35,6 @@ void Answer::start(std::vector<engine::Request> requests, int per_prompt) {
         [self, index](const engine::Event& event) { self->on_event(index, event); });
   }
   arm_keep_alive();
-  arm_start_deadline();
 }
 
 void Answer::on_event(int index, const engine::Event& event) {
@@ -204,10 +203,10 @@ void Answer::cancel_all() {
 
 void Answer::arm_keep_alive() {
   context_.after_ms(keep_alive_ms, [weak = weak_from_this()] {
-    if (const auto answer = weak.lock(); answer != nullptr && !answer->closed_) {
-      answer->keep_alive();
-      answer->arm_keep_alive();
-    }
+    const auto answer = weak.lock();
+    if (answer == nullptr || answer->closed_ || answer->waited_too_long()) return;
+    answer->keep_alive();
+    answer->arm_keep_alive();
   });
 }
 
@@ -232,17 +231,16 @@ void Answer::keep_alive() {
   send("\n");
 }
 
-void Answer::arm_start_deadline() {
-  context_.after_ms(start_deadline_ms, [weak = weak_from_this()] {
-    const auto answer = weak.lock();
-    if (answer == nullptr || answer->closed_ || answer->started_) return;
-    ApiError error;
-    error.status = 503;
-    error.code = "queue_timeout";
-    error.message = "nothing had started after 10 minutes in the queue: try again later";
-    error.retry_after_ms = 60'000;
-    answer->fail(error);
-  });
+// Looked at with every beat: a timer of ten minutes for each request would hold its memory so long.
+bool Answer::waited_too_long() {
+  if (started_ || context_.now_ms() - arrived_ms_ < start_deadline_ms) return false;
+  ApiError error;
+  error.status = 503;
+  error.code = "queue_timeout";
+  error.message = "nothing had started after 10 minutes in the queue: try again later";
+  error.retry_after_ms = 60'000;
+  fail(error);
+  return true;
 }
 
 }  // namespace api

@@ -69,7 +69,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void record(const Sequence& sequence, const engine::End& end);
   void arm_keep_alive();
   void keep_alive();
-  void arm_start_deadline();
+  bool waited_too_long();
   UsageTotals totals() const;
 
   Context& context_;

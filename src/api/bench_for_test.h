@@ -3,6 +3,7 @@
 // test says. The service's own thread is real, so until() waits for its posts, never for time.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -162,7 +163,11 @@ class ManualEngine final : public engine::EngineClient {
   base::Result<void> start(engine::Request request, engine::EventSink sink) override {
     std::lock_guard lock(mutex_);
     if (refusal_) return base::fail(*refusal_);
-    started_.push_back({std::move(request), std::move(sink)});
+    // In the order in which they were asked for; the service's threads may overtake each other.
+    const auto at = std::find_if(started_.begin(), started_.end(), [&](const Started& other) {
+      return other.request.id > request.id;
+    });
+    started_.insert(at, {std::move(request), std::move(sink)});
     return {};
   }
   void cancel(uint64_t id) override {

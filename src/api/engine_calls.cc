@@ -7,7 +7,7 @@ void EngineCalls::attach(net::Server& server) {
     std::lock_guard lock(server_mutex_);
     server_ = &server;
   }
-  worker_ = std::thread([this] { work_loop(); });
+  for (int i = 0; i < workers; ++i) workers_.emplace_back([this] { work_loop(); });
 }
 
 void EngineCalls::detach() {
@@ -20,7 +20,8 @@ void EngineCalls::detach() {
     stopping_ = true;
   }
   queue_filled_.notify_all();
-  if (worker_.joinable()) worker_.join();
+  for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
 }
 
 void EngineCalls::post(std::function<void()> callback) {

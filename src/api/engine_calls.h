@@ -1,6 +1,7 @@
 // EngineCalls: the engine as the loop thread sees it. Whatever may wait for the engine's process
-// runs on one thread of its own; answers and events come back as callbacks on the loop thread, in
-// order. Every request ends with exactly one End event, also when it was refused at the start.
+// runs on a few threads beside it, so that one long text being tokenised delays nobody; answers and
+// events come back as callbacks on the loop thread, in order. Every request ends with exactly one
+// End event, also when it was refused at the start.
 //
 // Threads: all public functions on the loop thread; callbacks there too, never from inside a call.
 #pragma once
@@ -13,6 +14,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "engine/engine.h"
 #include "net/server.h"
@@ -22,6 +24,8 @@ namespace api {
 class EngineCalls {
  public:
   using OnEvent = std::function<void(const engine::Event&)>;
+
+  static constexpr int workers = 4;
 
   explicit EngineCalls(engine::EngineClient& engine) : engine_(engine) {}
   ~EngineCalls() { detach(); }
@@ -71,7 +75,7 @@ class EngineCalls {
   std::condition_variable queue_filled_;
   std::deque<std::function<void()>> queue_;
   bool stopping_ = false;
-  std::thread worker_;
+  std::vector<std::thread> workers_;
 };
 
 }  // namespace api

@@ -143,8 +143,9 @@ Middleware::Found Middleware::find(const std::string& method, std::string_view p
   Found found;
   for (const Route& route : routes_) {
     if (!match_path(route.pattern, path, found.parameters)) continue;
-    // A HEAD is a GET whose body net leaves out.
-    if (route.method == method || (method == "HEAD" && route.method == "GET")) {
+    // A HEAD is a GET whose body net leaves out; it makes sense for pages and documents.
+    const bool is_head = method == "HEAD" && route.method == "GET" && route.access == Access::open;
+    if (route.method == method || is_head) {
       found.route = &route;
       return found;
     }

@@ -123,6 +123,7 @@ TEST_F(MiddlewareTest, WrongMethodNamesTheRightOnes) {
   EXPECT_EQ(answer->header("allow"), "POST");
   EXPECT_EQ(send("GET", "/nowhere")->status, 404);
   EXPECT_EQ(send("HEAD", "/health")->status, 200);
+  EXPECT_EQ(send("HEAD", "/site/events")->status, 405);
 }
 
 TEST_F(MiddlewareTest, EveryAnswerCarriesTheHeaders) {

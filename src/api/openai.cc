@@ -114,7 +114,8 @@ base::Json model_json(const engine::ModelStatus& model) {
                              {"created", model.created_unix},
                              {"owned_by", "nautile"},
                              {"root", model.id},
-                             {"max_model_len", model.context_tokens}});
+                             {"max_model_len", model.context_tokens},
+                             {"loaded", model.loaded}});
 }
 
 void list_models(Context& context, Call& call) {

@@ -163,8 +163,8 @@ TEST(ChatRequest, Messages) {
   bad_body(messages(R"([{"role":"assistant","content":"x","tool_calls":"f"}])"), 400,
            "messages[0].tool_calls");
   const auto parsed = parse_chat_request(json(messages(R"([{"role":"developer","content":"s"},
-        {"role":"user","content":[{"type":"text","text":"a"},
-                                  {"type":"text","text":"b"}],"name":"N"},
+        {"role":"user","name":"N",
+         "content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
         {"role":"assistant","content":null,"reasoning_content":"hm","tool_calls":null},
         {"role":"user","content":"c"}])")),
                                          false);

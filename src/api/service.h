@@ -3,13 +3,14 @@
 //
 //   auto service = api::make_service(options);              // opens the state directory's files
 //   auto server = net::make_server(listener, limits, (*service)->handler());
-//   (*service)->attach(**server);                           // starts the service's one thread
+//   (*service)->attach(**server);                           // starts the service's threads
 //   (*server)->run();
 //   (*service)->detach();                                   // before the server is destroyed
 //
 // Threads: the handler, every timer and every answer run on the server's loop thread, which owns
-// all state here. Calls into the engine that may wait are made on one thread of the service, which
-// attach() starts (so a process can seal itself before that). Engine events are posted to the loop.
+// all state here. Calls into the engine that may wait are made on four threads of the service,
+// which attach() starts (so a process can seal itself before that). Engine events are posted to the
+// loop.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,5 @@
 // Generations over the wire: measure the prompt, say what does not fit, start, follow, stop.
+
 #include <algorithm>
 
 #include "api/fields.h"
@@ -31,9 +32,8 @@ ApiError context_error(const engine::PromptSize& size) {
   error.status = 413;
   error.code = "context_length_exceeded";
   error.reason = "context";
-  // The engine keeps room for an answer: a prompt that just fits is too long as well.
-  const int room = std::min(256, size.context_tokens / 8);
-  const int over = std::max(1, size.tokens + room - size.context_tokens);
+  // A prompt fits when one token of answer has room beside it.
+  const int over = std::max(1, size.tokens + 1 - size.context_tokens);
   error.message = fmt::format("the conversation has {} tokens too many; nothing was cut", over);
   error.extra = {{"tokens_over", over},
                  {"context_tokens", size.context_tokens},

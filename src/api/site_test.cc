@@ -236,7 +236,7 @@ TEST_F(SiteTest, WhatDoesNotFitIsMeasuredAndNothingIsKept) {
   EXPECT_EQ(refused->status, 413);
   const base::Json body = refused->json();
   EXPECT_EQ(body.find("reason")->as_string(), "context");
-  EXPECT_EQ(body.find("tokens_over")->as_integer(), 1'200 + 125 - 1'000);
+  EXPECT_EQ(body.find("tokens_over")->as_integer(), 201);
   EXPECT_EQ(body.find("context_tokens")->as_integer(), 1'000);
   EXPECT_EQ(body.find("drop_exchanges")->as_integer(), 3);
   EXPECT_EQ(send("GET", "/site/conversations/" + conversation)->status, 404);

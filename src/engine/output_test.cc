@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "base/bytes.h"
-
 #include "engine/fake_model_for_test.h"
 
 namespace engine {
