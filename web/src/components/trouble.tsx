@@ -145,7 +145,7 @@ export function Ended({ conversation, node, why }: EndedProps) {
     case 'engine_died':
     case 'failed': {
       const words = t(node.end === 'failed' ? 'failed' : 'cut');
-      const reason = why === '' ? '' : ` ${t('failed.why', { why })}`;
+      const reason = why === '' || node.end === 'engine_died' ? '' : ` ${t('failed.why', { why })}`;
       const again = (): void => askAgain(conversation, node);
       return (
         <Card kind="cut" words={words + reason}>

@@ -446,6 +446,7 @@ function ended(conversation: Conversation, live: Live, whole: boolean): void {
     if (ending.usage !== undefined) node.usage = ending.usage;
   }
   generations.delete(live.generation);
+  noLongerRunning(live.generation);
   conversation.changed();
   sayEnd(ending.reason);
   // An answer that was joined while it ran may have begun with words that its frames do not carry.
@@ -457,6 +458,12 @@ function ended(conversation: Conversation, live: Live, whole: boolean): void {
     ending.reason === 'stop' || ending.reason === 'length' || ending.reason === 'cancelled';
   if (fine) void send(conversation, next);
   else draftRequest.value = { conversation: conversation.id, text: next };
+}
+
+function noLongerRunning(generation: string): void {
+  const now = session.peek();
+  if (now === null) return;
+  session.value = { ...now, running: now.running.filter((r) => r.generation !== generation) };
 }
 
 function sayEnd(reason: string): void {
