@@ -6,11 +6,6 @@ configure_file(${CMAKE_SOURCE_DIR}/src/api/openapi.cc.in ${CMAKE_BINARY_DIR}/gen
                @ONLY)
 target_sources(nautile_api PRIVATE ${CMAKE_BINARY_DIR}/generated/openapi.cc)
 
-# g++ 12 inlines the move of a variant and then warns about the alternatives that it does not hold.
-# clang-tidy and the sanitizers look for what this warning would have found.
-set_source_files_properties(${CMAKE_SOURCE_DIR}/src/api/wire.cc PROPERTIES
-                            COMPILE_OPTIONS -Wno-maybe-uninitialized)
-
 # A server with the real HTTP front and a scripted engine, for the browser journeys and for http
 # tests in which timing matters. Built with the tests only; never installed.
 file(GLOB scripted_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/scripted/*.cc)
