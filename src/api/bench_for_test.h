@@ -40,12 +40,12 @@ class FakeServer final : public net::Server {
   }
   net::ServerStats stats() const override { return {}; }
 
-  // Runs one post; false if none came within five real seconds.
+  // Runs one post; false if none came within thirty real seconds.
   bool run_one() {
     std::function<void()> callback;
     {
       std::unique_lock lock(mutex_);
-      if (!posted_.wait_for(lock, std::chrono::seconds(5), [&] { return !posts_.empty(); })) {
+      if (!posted_.wait_for(lock, std::chrono::seconds(30), [&] { return !posts_.empty(); })) {
         return false;
       }
       callback = std::move(posts_.front());
@@ -289,11 +289,17 @@ class Bench : public testing::Test {
   void until(const std::function<bool()>& condition) {
     while (!condition()) ASSERT_TRUE(server_->run_one()) << "waited in vain";
   }
+  // A thread of the service starts and cancels: no post says so, so these look at the engine.
   void until_started(size_t count) {
-    // The worker starts it: no post says so, so this looks at the engine itself.
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-    while (engine_.started_count() < count) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    wait_for([&] { return engine_.started_count() >= count; });
+  }
+  void until_cancelled(size_t count) {
+    wait_for([&] { return engine_.cancelled().size() >= count; });
+  }
+  void wait_for(const std::function<bool()>& condition) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!condition()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "waited in vain";
       server_->run_pending();
       std::this_thread::yield();
     }

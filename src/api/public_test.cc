@@ -118,7 +118,7 @@ TEST_F(PublicTest, ADisconnectStopsTheCompute) {
     until_started(before + 1);
     emit(before, delta("a"));
     exchange->disconnect();
-    ASSERT_EQ(engine_.cancelled().size(), before + 1) << fields;
+    until_cancelled(before + 1);
     EXPECT_EQ(engine_.cancelled().back(), engine_.started(before).request.id);
     emit(before, end(engine::EndReason::cancelled));
   }
@@ -130,7 +130,7 @@ TEST_F(PublicTest, AWriteThatFailsStopsTheCompute) {
   emit(0, delta("a"));
   exchange->client_gone = true;
   emit(0, delta("b"));
-  EXPECT_EQ(engine_.cancelled().size(), 1u);
+  until_cancelled(1);
   emit(0, end(engine::EndReason::cancelled));
 }
 
@@ -169,7 +169,7 @@ TEST_F(PublicTest, NothingStartedInTenMinutes) {
   server_->advance_ms(Answer::start_deadline_ms + Answer::keep_alive_ms);
   EXPECT_TRUE(exchange->ended);
   EXPECT_EQ(exchange->json().find("error")->find("code")->as_string(), "queue_timeout");
-  EXPECT_EQ(engine_.cancelled().size(), 1u);
+  until_cancelled(1);
   emit(0, end(engine::EndReason::cancelled));
 }
 
