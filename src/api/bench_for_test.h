@@ -92,7 +92,8 @@ class FakeExchange final : public net::Exchange {
     EXPECT_FALSE(answered()) << "answered twice";
     status = response.status;
     headers = std::move(response.headers);
-    body = std::move(response.body);
+    body =
+        response.static_body.empty() ? std::move(response.body) : std::string(response.static_body);
     ended = true;
   }
   void begin_stream(int stream_status, net::Headers stream_headers) override {

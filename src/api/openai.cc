@@ -229,7 +229,8 @@ void openapi(Call& call) {
   net::Response response;
   response.headers = {{"content-type", "application/json; charset=utf-8"},
                       {"cache-control", "no-cache"}};
-  response.body = openapi_json();
+  static const std::string document = openapi_json();
+  response.static_body = document;
   call.exchange->respond(std::move(response));
 }
 

@@ -71,7 +71,7 @@ void answer_file(const Call& call, const StaticFile& file, int status = 200) {
     return call.exchange->respond(std::move(response));
   }
   if (gzip) response.headers.emplace_back("content-encoding", "gzip");
-  response.body = gzip ? file.gzip : file.bytes;
+  response.static_body = gzip ? file.gzip : file.bytes;
   call.exchange->respond(std::move(response));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <malloc.h>
 #include <memory>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -43,6 +44,13 @@ net::ServerLimits limits_of_machine() {
         static_cast<int>(std::clamp<int64_t>(room, 16, limits.connections_max));
   }
   return limits;
+}
+
+// Large buffers come from the kernel and go back to it at once; left to itself, the allocator keeps
+// more and more of them after the first.
+void give_memory_back_early() {
+  ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
 
 void tell_supervisor(const base::Json& message) {
@@ -128,6 +136,7 @@ int run_gate_process() {
     print_error(session, plan.error());
     return exit_code(plan.error().kind);
   }
+  give_memory_back_early();
   const SealReport report = seal_process(gate_seal(*plan));
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a new user namespace has cleared it
   tell_supervisor(base::Json::object({{"kind", "seal"}, {"seal", report.to_json()}}));

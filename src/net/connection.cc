@@ -225,7 +225,8 @@ void Connection::put_head() {
     if (!form.chunked && has_body(response.status)) keep_alive_ = false;
     if (is_head || !has_body(response.status)) tail_put_ = true;
   } else {
-    const size_t size = response.shared_body ? response.shared_body->size() : response.body.size();
+    const size_t size =
+        response.static_body.empty() ? response.body.size() : response.static_body.size();
     form.content_length = static_cast<int64_t>(size);
     tail_put_ = true;
   }
@@ -234,8 +235,8 @@ void Connection::put_head() {
       response_head(response.status, response.headers, form, server_.clock.wall_unix_ms() / 1000);
   head_put_ = true;
   if (is_stream || is_head || !has_body(response.status)) return;
-  if (response.shared_body) {
-    shared_out_ = std::move(response.shared_body);
+  if (!response.static_body.empty()) {
+    static_out_ = response.static_body;
   } else {
     out_ += response.body;
   }
@@ -271,9 +272,8 @@ void Connection::flush() {
   size_t turn = 0;
   while (out_sent_ < out_size() || refill()) {
     const bool in_first = out_sent_ < out_.size();
-    const std::string_view part =
-        in_first ? std::string_view(out_).substr(out_sent_)
-                 : std::string_view(*shared_out_).substr(out_sent_ - out_.size());
+    const std::string_view part = in_first ? std::string_view(out_).substr(out_sent_)
+                                           : static_out_.substr(out_sent_ - out_.size());
     const ssize_t took = ::send(socket_->fd(), part.data(), std::min(part.size(), scratch_bytes),
                                 MSG_DONTWAIT | MSG_NOSIGNAL);
     if (took < 0 && errno == EINTR) continue;
@@ -305,7 +305,7 @@ void Connection::sent(size_t bytes) {
   out_sent_ = 0;
   out_.clear();
   if (out_.capacity() > kept_capacity_bytes_max) out_ = std::string();
-  shared_out_.reset();
+  static_out_ = {};
   if (!outbox_) return;
   const std::scoped_lock lock(outbox_->mutex);
   outbox_->taken_unsent = 0;
@@ -377,7 +377,7 @@ void Connection::close(bool reset) {
   }
   socket_->close();
   out_ = in_ = std::string();
-  shared_out_.reset();
+  static_out_ = {};
   server_.forget(id_);
   if (outbox_) std::exchange(outbox_, nullptr)->client_gone();
 }

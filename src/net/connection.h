@@ -93,7 +93,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   int64_t now_ms() const { return server_.clock.monotonic_ms(); }
   int64_t body_deadline_ms() const;
   int64_t write_deadline_ms() const;
-  size_t out_size() const { return out_.size() + (shared_out_ ? shared_out_->size() : 0); }
+  size_t out_size() const { return out_.size() + static_out_.size(); }
 
   ConnectionHost& server_;
   std::unique_ptr<Watch> socket_;
@@ -118,8 +118,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   int64_t since_ms_ = 0;  // when this header, body or backlog began
   int64_t body_reserved_ = 0;
   std::shared_ptr<Outbox> outbox_;
-  std::string out_;  // then shared_out_: what goes out now
-  std::shared_ptr<const std::string> shared_out_;
+  std::string out_;  // then static_out_: what goes out now
+  std::string_view static_out_;
   size_t out_sent_ = 0;
   bool backlogged_ = false;
   int64_t progress_ms_ = 0, backlog_sent_ = 0, discarded_ = 0;

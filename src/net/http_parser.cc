@@ -467,7 +467,7 @@ std::string_view Request::query_value(std::string_view key, std::string& storage
   while (!rest.empty()) {
     const size_t end = std::min(rest.find('&'), rest.size());
     const std::string_view pair = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
+    rest = end < rest.size() ? rest.substr(end + 1) : std::string_view();
     const size_t equals = std::min(pair.find('='), pair.size());
     if (form_decoded(pair.substr(0, equals)) != key) continue;
     storage = form_decoded(pair.substr(std::min(equals + 1, pair.size())));

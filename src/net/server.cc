@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <malloc.h>
 #include <map>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,6 +22,8 @@ namespace {
 constexpr int kernel_unsent_bytes_max = 128 * 1024;  // TCP_NOTSENT_LOWAT: what the kernel holds
 constexpr int accept_turn_max = 64;
 constexpr int accept_pause_ms = 50;  // descriptors ran out and nobody can go
+constexpr int crowd_least = 128;
+constexpr int trim_delay_ms = 500;  // what the last of them held is freed by then
 constexpr int stop_grace_ms = 2'000;
 constexpr std::string_view refused_full =
     "HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nx-should-retry: false\r\n"
@@ -53,15 +56,17 @@ class ServerImpl final : public Server, public ConnectionHost {
   void on_timer();
   void begin_stop();
   void end_if_stopped();
+  void trim_after_a_crowd();
 
   std::unique_ptr<Watch> listener_;
-  std::unique_ptr<Timer> timer_, stop_timer_, accept_timer_;
+  std::unique_ptr<Timer> timer_, stop_timer_, accept_timer_, trim_timer_;
   int64_t armed_ms_ = 0;
   std::multimap<int64_t, Connection*> deadlines_;
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections_;
   uint64_t next_id_ = 1;
   int64_t body_bytes_total_ = 0;
   std::atomic<int> open_{0};
+  int peak_open_ = 0;  // since the last trim
 };
 
 // ---- the server --------------------------------------------------------------------------------
@@ -71,7 +76,8 @@ ServerImpl::ServerImpl(int listener, ServerLimits limits, Handler handler)
       listener_(loop->watch(listener)),
       timer_(loop->timer()),
       stop_timer_(loop->timer()),
-      accept_timer_(loop->timer()) {}
+      accept_timer_(loop->timer()),
+      trim_timer_(loop->timer()) {}
 
 bool ServerImpl::start() {
   if (listener_) wait_accept();
@@ -157,7 +163,7 @@ void ServerImpl::admit(int fd, const PeerAddress& peer) {
   auto connection = std::make_shared<Connection>(*this, std::move(socket), id, peer.text);
   table.enter(id, peer.prefix);
   connections_.emplace(id, connection);
-  ++open_;
+  peak_open_ = std::max(peak_open_, ++open_);
   connection->start();
 }
 
@@ -174,7 +180,16 @@ void ServerImpl::forget(uint64_t id) {
   table.leave(id);
   connections_.erase(id);
   --open_;
+  trim_after_a_crowd();
   if (stopping) end_if_stopped();
+}
+
+// What a crowd took lies in the allocator's free lists between what is still in use; only asking
+// gives it back to the machine. Once a crowd, when three quarters have left.
+void ServerImpl::trim_after_a_crowd() {
+  if (peak_open_ < crowd_least || open_ > peak_open_ / 4) return;
+  peak_open_ = open_;
+  trim_timer_->after_ms(trim_delay_ms, [] { ::malloc_trim(0); });
 }
 
 bool ServerImpl::reserve_body(uint64_t id, int64_t bytes) {

@@ -54,8 +54,9 @@ struct Response {
   int status = 200;
   Headers headers;  // content-length and date are added
   std::string body;
-  // Sent instead of `body` when set, and never copied: for files that many clients fetch.
-  std::shared_ptr<const std::string> shared_body;
+  // Sent instead of `body` when not empty, and never copied: for files that many clients fetch. The
+  // bytes outlive the server.
+  std::string_view static_body;
 };
 
 // One request being answered. Exactly one of respond() or begin_stream() is called; if neither is

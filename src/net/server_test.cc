@@ -460,14 +460,13 @@ TEST(Server, UnfinishedBodiesShareABudget) {
   EXPECT_NE(small.until("POST / hello").find("200 OK"), std::string::npos);
 }
 
-TEST(Server, SharedBodiesAreSentWhole) {
-  const auto file = std::make_shared<const std::string>(3'000'000, 'f');
-  Running running([file](std::shared_ptr<Exchange> exchange) {
-    exchange->respond({200, {}, "", file});
-  });
+TEST(Server, StaticBodiesAreSentWhole) {
+  const std::string file(3'000'000, 'f');
+  Running running(
+      [&file](std::shared_ptr<Exchange> exchange) { exchange->respond({.static_body = file}); });
   Client client(running.port);
   const std::string answer = client.send(get_close).to_end();
-  EXPECT_EQ(answer.size() - answer.find("\r\n\r\n") - 4, file->size());
+  EXPECT_EQ(answer.size() - answer.find("\r\n\r\n") - 4, file.size());
 }
 
 TEST(Server, StopEndsStreamsAndReturns) {
