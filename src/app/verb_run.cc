@@ -186,7 +186,8 @@ class Terminal {
     request.sampling.top_p = number("top_p", options_.top_p, 0.95);
     request.sampling.min_p = options_.min_p.value_or(0.0);
     request.sampling.top_k = options_.top_k.value_or(0);
-    request.sampling.seed = options_.seed;
+    // 63 bits: a program reads the seed back from JSON, where larger numbers lose digits.
+    request.sampling.seed = options_.seed ? *options_.seed : base::SystemRandom().u64() >> 1;
     request.tokens_max = options_.tokens_max;
     request.ignore_end_tokens = options_.ignore_end;
     request.exact = options_.exact;

@@ -204,7 +204,7 @@ Request starter_request(uint64_t id, std::string question, int tokens_max, doubl
   return r;
 }
 
-TEST(Starter, KnowsParisAndStopsByItself) {
+TEST(Starter, AddsTwoAndTwoAndStopsByItself) {
   auto client = open_starter(2, 0, 4);
   ASSERT_TRUE(client);
   ModelStatus status = client->models()[0];
@@ -212,11 +212,11 @@ TEST(Starter, KnowsParisAndStopsByItself) {
   EXPECT_TRUE(status.has_template);
   EXPECT_EQ(status.defaults.find("temperature")->as_number(), 0.2);
   Collector collector;
-  Request r = starter_request(1, "What is the capital of France?", 60, 0);
+  Request r = starter_request(1, "What is 2+2?", 60, 0);
   ASSERT_TRUE(client->start(r, collector.sink()).has_value());
   End end = collector.wait_end(1);
   EXPECT_EQ(end.reason, EndReason::stop) << end.error.message();
-  EXPECT_NE(collector.text(1, Part::answer).find("Paris"), std::string::npos)
+  EXPECT_NE(collector.text(1, Part::answer).find("4"), std::string::npos)
       << collector.text(1, Part::answer);
   EXPECT_EQ(collector.text(1, Part::answer).find("<|im_end|>"), std::string::npos);
 }

@@ -53,7 +53,7 @@ TEST(Prompt, HowTheFamiliesThink) {
             ThinkingSupport::always);
   EXPECT_EQ(builder(template_of("deepseek-r1-distill-qwen-32b"), true)->thinking(),
             ThinkingSupport::optional);
-  EXPECT_EQ(builder(template_of("qwq-32b"))->thinking(), ThinkingSupport::always);
+  EXPECT_EQ(builder(template_of("qwq-32b"))->thinking(), ThinkingSupport::optional);
 }
 
 TEST(Prompt, R1DistillsThinkUnlessTold) {
