@@ -103,8 +103,8 @@ def gtest(name, binary, env=None, arguments=()):
 
 def pytest(name, folder, python, env=None, timeout_s=1500):
     status, text, seconds, log = run(
-        name, [str(python), "-m", "pytest", "-q", "-x" if os.environ.get("CHECK_STOP") else "-q",
-               "-p", "no:cacheprovider", str(folder)], env=env, timeout_s=timeout_s)
+        name, [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
+        env=env, timeout_s=timeout_s)
     tail = text[-2000:]
     good = sum(int(n) for n in re.findall(r"(\d+) passed", tail))
     bad = sum(int(n) for n in re.findall(r"(\d+) (?:failed|errors?)", tail))

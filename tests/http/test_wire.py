@@ -58,7 +58,7 @@ def test_metrics_have_the_names_that_dashboards_know(server):
                  "vllm:time_to_first_token_seconds_bucket", "vllm:e2e_request_latency_seconds_sum"):
         assert re.search(rf"^{name}\{{", text, re.M), name
     for line in text.splitlines():
-        assert line.startswith("# ") or re.fullmatch(r"[a-z_:]+(\{.*\})? [-+.0-9e]+", line), line
+        assert line.startswith("# ") or re.fullmatch(r"[a-z0-9_:]+(\{.*\})? [-+.0-9e]+", line), line
 
 
 def test_setup_is_for_the_first_one_only():
