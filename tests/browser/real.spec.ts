@@ -1,4 +1,6 @@
 // The whole program with the starter model: first run, a streamed answer, stop, go on.
+import { join } from 'node:path';
+import { screenshotDir } from './support/places';
 import { Server } from './support/server';
 import { ended, expect, lastAnswer, send, stored, test, watch, words } from './support/test';
 
@@ -11,7 +13,7 @@ test('from the first run to a streamed answer by the real model', async ({ page,
     await page.getByRole('button', { name: 'Continue' }).click();
     await expect(page.locator('.door')).toContainText('not DeepSeek');
     await page.getByRole('button', { name: 'Start a chat' }).click();
-    await send(page, 'Write two sentences about the sea.');
+    await send(page, 'Write a Python function that adds two numbers.');
     await expect(lastAnswer(page).locator('.prose')).toContainText(/(\S+ ){5}/);
     await ended(page);
     await expect(lastAnswer(page).locator('.figures')).toContainText(/\d+ tokens · /);
@@ -19,6 +21,8 @@ test('from the first run to a streamed answer by the real model', async ({ page,
     expect(shown.length).toBeGreaterThan(20);
     expect(words(await stored(page, server)).length).toBeGreaterThan(20);
     await expect(page.locator('.head-button').last()).toContainText(/Context [1-9]/);
+    // The picture of the README: cp build/screenshots/real.png docs/screenshot.png
+    await page.screenshot({ path: join(screenshotDir, 'real.png') });
 
     await send(page, 'Now write a very long story about a submarine, with many chapters.');
     await expect(lastAnswer(page).locator('.prose')).toContainText(/(\S+ ){10}/);
