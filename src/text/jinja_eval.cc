@@ -288,15 +288,14 @@ bool Evaluator::run_loop(const ForNode& node, const Value& iterable, Scope* scop
   const Nest nest(*this);
   List* items = nullptr;
   if (!depth_ok() || !loop_items(node, iterable, scope, items)) return false;
-  if (items->size() == 0) {
-    return run_block(node.otherwise, heap_.scope(scope), out) != Flow::failed;
-  }
   LoopState* loop = heap_.loop();
   loop->items = items;
   loop->depth = depth;
   loop->node = &node;
   loop->scope = scope;
   Scope* inner = heap_.scope(scope);
+  // Jinja runs the else block unless a round came to its end.
+  bool completed = false;
   // A list that its own loop appends to is walked to its growing end, as Python does.
   for (size_t i = 0; i < items->size(); ++i) {
     if (!step()) return false;
@@ -308,8 +307,9 @@ bool Evaluator::run_loop(const ForNode& node, const Value& iterable, Scope* scop
     const Flow flow = run_block(node.body, inner, out);
     if (flow == Flow::failed) return false;
     if (flow == Flow::stop_loop) break;
+    completed = completed || flow == Flow::normal;
   }
-  return true;
+  return completed || run_block(node.otherwise, heap_.scope(scope), out) != Flow::failed;
 }
 
 bool Evaluator::bind_macro(const MacroNode& macro, Args& args, Scope* scope) {

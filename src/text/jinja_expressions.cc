@@ -425,10 +425,10 @@ bool Parser::parse_test(Link& link) {
     fail("tests cannot be chained with is");
     return false;
   } else {
-    const bool value = token_.kind == TokenKind::text || token_.kind == TokenKind::integer ||
-                       token_.kind == TokenKind::real || at_symbol("[") || at_symbol("{") ||
-                       (token_.kind == TokenKind::name && !at_name("else") && !at_name("or") &&
-                        !at_name("and") && !at_name("if") && !at_name("recursive"));
+    const bool value =
+        token_.kind == TokenKind::text || token_.kind == TokenKind::integer ||
+        token_.kind == TokenKind::real || at_symbol("[") || at_symbol("{") ||
+        (token_.kind == TokenKind::name && !at_name("else") && !at_name("or") && !at_name("and"));
     if (value) {
       Argument argument;
       argument.value = parse_postfix(parse_primary(), false);

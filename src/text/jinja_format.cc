@@ -156,8 +156,8 @@ class Percent {
       if (sign == all.size()) break;
       if (!e_.step() || !conversion(all)) return false;
     }
-    const bool all_used =
-        values_.is(Kind::dict) || (tuple_ ? used_ == values_.list->size() : used_ == 1);
+    const bool all_used = values_.is(Kind::dict) || (values_.is(Kind::list) && !tuple_) ||
+                          (tuple_ ? used_ == values_.list->size() : used_ == 1);
     if (!all_used && !keyed_)
       return e_.fail("not all arguments converted during string formatting");
     return true;

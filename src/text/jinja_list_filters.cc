@@ -123,7 +123,8 @@ bool sort_keyed(Evaluator& e, std::vector<Keyed>& items, bool reverse) {
         if (!from_right && b < end) {
           const Value& x = reverse ? items[a].key : items[b].key;
           const Value& y = reverse ? items[b].key : items[a].key;
-          if (!e.less(x, y, from_right)) return false;
+          const bool both_missing = x.is(Kind::undefined) && y.is(Kind::undefined);
+          if (!both_missing && !e.less(x, y, from_right)) return false;
         }
         other[to] = std::move(items[from_right ? b++ : a++]);
       }
@@ -377,6 +378,7 @@ Args rest_of(const Args& args, size_t skipped) {
 
 bool map(Evaluator& e, const Value& subject, Args& args, Value& out) {
   List* items = nullptr;
+  if (!truth(subject)) return give_list(e, out, {}, ListKind::lazy);  // whatever it is
   if (!elements(e, subject, items)) return false;
   const Value* attribute = args.positional.empty() ? args.get(1, "attribute") : nullptr;
   const Value* absent = args.get(SIZE_MAX, "default");
@@ -401,6 +403,7 @@ bool map(Evaluator& e, const Value& subject, Args& args, Value& out) {
 template <bool by_attribute, bool wanted>
 bool choose(Evaluator& e, const Value& subject, Args& args, Value& out) {
   List* items = nullptr;
+  if (!truth(subject)) return give_list(e, out, {}, ListKind::lazy);  // whatever it is
   if (!elements(e, subject, items)) return false;
   const size_t at = by_attribute ? 1 : 0;
   if (args.positional.size() < at) return e.fail("selectattr takes an attribute");

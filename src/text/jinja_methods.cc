@@ -384,10 +384,23 @@ bool list_index(Evaluator& e, const Value& self, Args& args, Value& out) {
   return e.fail("the value is not in the list");
 }
 
+bool list_copy(Evaluator& e, const Value& self, Args& args, Value& out) {
+  const size_t count = self.list->size();
+  if (!e.check(args, "copy", {}) || !e.step(count / 4) || !e.room(count * sizeof(Value))) {
+    return false;
+  }
+  std::vector<Value> items;
+  items.reserve(count);
+  for (size_t i = 0; i < count; ++i) items.push_back(self.list->at(i));
+  return give_list(e, out, std::move(items));
+}
+
 constexpr NamedMethod list_methods[] = {
-    {"append", append}, {"pop", pop},       {"count", list_count}, {"index", list_index},
-    {"extend", unsafe}, {"insert", unsafe}, {"remove", unsafe},    {"clear", unsafe},
-    {"sort", unsafe},   {"reverse", unsafe}};
+    {"copy", list_copy},
+
+    {"append", append},  {"pop", pop},       {"count", list_count}, {"index", list_index},
+    {"extend", unsafe},  {"insert", unsafe}, {"remove", unsafe},    {"clear", unsafe},
+    {"sort", unsafe},    {"reverse", unsafe}};
 
 // --- dict ---
 

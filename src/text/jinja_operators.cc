@@ -341,8 +341,7 @@ bool Evaluator::evaluate_slice(const Link& link, const Value& value, Scope* scop
                        (value.list->kind == ListKind::list || value.list->kind == ListKind::tuple ||
                         value.list->kind == ListKind::range);
   if (!is_text && !is_list) {
-    out = Value::undefined(Missing::element, Str());
-    return true;
+    return fail(fmt::format("'{}' object cannot be sliced", type_name(value)));
   }
   if (is_text && !work_on(value.str.view())) return false;
   const size_t size = is_text ? character_count(value.str.view()) : value.list->size();

@@ -143,6 +143,9 @@ bool indent(Evaluator& e, const Value& subject, Args& args, Value& out) {
       !e.to_text(subject, text)) {
     return false;
   }
+  if (!subject.is(Kind::string)) {
+    return e.fail(fmt::format("indent takes a text, not {}", type_name(subject)));
+  }
   const Value* width = args.get(0, "width");
   if (width != nullptr && width->is(Kind::string)) {
     indention = width->str;
@@ -176,6 +179,9 @@ bool truncate(Evaluator& e, const Value& subject, Args& args, Value& out) {
       !e.text_argument(args, 2, "end", end) || !e.int_argument(args, 3, "leeway", leeway) ||
       !e.to_text(subject, text) || !e.work_on(text.view())) {
     return false;
+  }
+  if (!subject.is(Kind::string) && !subject.is(Kind::undefined)) {
+    return e.fail(fmt::format("truncate takes a text, not {}", type_name(subject)));
   }
   const auto size = static_cast<Int>(character_count(text.view()));
   const Int kept = length - static_cast<Int>(character_count(end.view()));
