@@ -189,6 +189,7 @@ class Collector {
       {
         std::lock_guard lock(mutex_);
         events_[id].push_back(event);
+        ++received_;
         if (on_event) react = [this, id, event] { on_event(id, event); };
         // Under the lock: whoever waits for the End destroys this object as soon as it has it.
         changed_.notify_all();
@@ -196,16 +197,25 @@ class Collector {
       if (react) react();
     };
   }
-  // Every test is bounded: an End that never comes fails it.
+  // Every test is bounded: an End that never comes fails it. Only silence counts, since a machine
+  // may be slow.
   End wait_end(uint64_t id) {
-    std::unique_lock lock(mutex_);
-    bool came = changed_.wait_for(lock, std::chrono::seconds(60), [&] { return end_of(id); });
+    bool came = wait_until([&](auto& events) {
+      return !events[id].empty() && std::holds_alternative<End>(events[id].back());
+    });
     EXPECT_TRUE(came) << "no End of request " << id;
-    return came ? *end_of(id) : End{};
+    std::lock_guard lock(mutex_);
+    return came ? std::get<End>(events_[id].back()) : End{};
   }
   bool wait_until(const std::function<bool(std::map<uint64_t, std::vector<Event>>&)>& holds) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(60), [&] { return holds(events_); });
+    while (!holds(events_)) {
+      uint64_t seen = received_;
+      if (!changed_.wait_for(lock, std::chrono::seconds(120), [&] { return received_ > seen; })) {
+        return false;
+      }
+    }
+    return true;
   }
   std::vector<Event> events(uint64_t id) {
     std::lock_guard lock(mutex_);
@@ -243,13 +253,10 @@ class Collector {
   std::function<void(uint64_t, const Event&)> on_event;  // set before start()
 
  private:
-  const End* end_of(uint64_t id) {
-    auto& events = events_[id];
-    return events.empty() ? nullptr : std::get_if<End>(&events.back());
-  }
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<uint64_t, std::vector<Event>> events_;
+  uint64_t received_ = 0;
 };
 
 }  // namespace engine
