@@ -183,18 +183,16 @@ class FakeSource : public ModelSource {
 // The events of any number of requests, and waiting for what is to come.
 class Collector {
  public:
+  // The sink owns what it writes: a request may still be ending when a test returns.
   EventSink sink() {
-    return [this](uint64_t id, const Event& event) {
-      std::function<void()> react;
+    return [state = state_, react = on_event](uint64_t id, const Event& event) {
       {
-        std::lock_guard lock(mutex_);
-        events_[id].push_back(event);
-        ++received_;
-        if (on_event) react = [this, id, event] { on_event(id, event); };
-        // Under the lock: whoever waits for the End destroys this object as soon as it has it.
-        changed_.notify_all();
+        std::lock_guard lock(state->mutex);
+        state->events[id].push_back(event);
+        ++state->received;
+        state->changed.notify_all();
       }
-      if (react) react();
+      if (react) react(id, event);
     };
   }
   // Every test is bounded: an End that never comes fails it. Only silence counts, since a machine
@@ -204,22 +202,23 @@ class Collector {
       return !events[id].empty() && std::holds_alternative<End>(events[id].back());
     });
     EXPECT_TRUE(came) << "no End of request " << id;
-    std::lock_guard lock(mutex_);
-    return came ? std::get<End>(events_[id].back()) : End{};
+    std::lock_guard lock(state_->mutex);
+    return came ? std::get<End>(state_->events[id].back()) : End{};
   }
   bool wait_until(const std::function<bool(std::map<uint64_t, std::vector<Event>>&)>& holds) {
-    std::unique_lock lock(mutex_);
-    while (!holds(events_)) {
-      uint64_t seen = received_;
-      if (!changed_.wait_for(lock, std::chrono::seconds(120), [&] { return received_ > seen; })) {
+    std::unique_lock lock(state_->mutex);
+    while (!holds(state_->events)) {
+      uint64_t seen = state_->received;
+      if (!state_->changed.wait_for(lock, std::chrono::seconds(120),
+                                    [&] { return state_->received > seen; })) {
         return false;
       }
     }
     return true;
   }
   std::vector<Event> events(uint64_t id) {
-    std::lock_guard lock(mutex_);
-    return events_[id];
+    std::lock_guard lock(state_->mutex);
+    return state_->events[id];
   }
   template <class E>
   std::vector<E> all(uint64_t id) {
@@ -250,13 +249,16 @@ class Collector {
     return text;
   }
 
-  std::function<void(uint64_t, const Event&)> on_event;  // set before start()
+  std::function<void(uint64_t, const Event&)> on_event;  // set before sink()
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<uint64_t, std::vector<Event>> events_;
-  uint64_t received_ = 0;
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::map<uint64_t, std::vector<Event>> events;
+    uint64_t received = 0;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 }  // namespace engine
