@@ -70,8 +70,8 @@ export const answers = (page: Page) => page.locator('.message.assistant');
 export const lastAnswer = (page: Page) => answers(page).last();
 
 /** The answer has ended: its actions are there. */
-export async function ended(page: Page): Promise<void> {
-  await expect(lastAnswer(page).locator('.actions[data-busy="false"]')).toBeVisible();
+export async function ended(page: Page, timeout = 30_000): Promise<void> {
+  await expect(lastAnswer(page).locator('.actions[data-busy="false"]')).toBeVisible({ timeout });
 }
 
 /** The newest answer's text as the server keeps it. */
