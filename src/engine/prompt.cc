@@ -47,9 +47,23 @@ std::unique_ptr<const PromptBuilder> PromptBuilder::make(
   const text::Tokenizer& t = *builder->tokenizer_;
   builder->markers_ = text::ThinkMarkers::of(t);
   // DeepSeek's turn marks together with <think>: R1 and its distills, whatever they are built on.
-  builder->r1_family_ = builder->markers_.close_id >= 0 && t.id_of("<｜User｜>") >= 0;
+  // V3.1 and later have them too, but they are hybrids: their switch is called `thinking`.
+  builder->r1_family_ = builder->markers_.close_id >= 0 && t.id_of("<｜User｜>") >= 0 &&
+                        !builder->switched_by("thinking");
   builder->thinking_ = builder->detect_thinking(template_source);
   return builder;
+}
+
+bool PromptBuilder::switched_by(std::string_view argument) const {
+  if (!chat_template_) return false;
+  std::vector<Message> probe = {{.role = "user", .content = "?"}};
+  auto with = [&](bool value) {
+    base::Json arguments = base::Json::object();
+    arguments.set(argument, value);
+    return render(probe, Thinking::by_default, arguments, 0);
+  };
+  auto on = with(true), off = with(false);
+  return on && off && on->text != off->text;
 }
 
 ThinkingSupport PromptBuilder::detect_thinking(std::string_view template_source) const {

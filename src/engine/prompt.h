@@ -57,6 +57,7 @@ class PromptBuilder {
   // Appends what the answer already has; true: it breaks off inside the thinking.
   bool continue_answer(text::Rendered& rendered, const Message& begun) const;
   bool ends_in_reasoning(const text::Rendered& rendered) const;
+  bool switched_by(std::string_view argument) const;
   ThinkingSupport detect_thinking(std::string_view template_source) const;
 
   std::shared_ptr<const text::Tokenizer> tokenizer_;

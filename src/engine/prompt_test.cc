@@ -70,6 +70,13 @@ TEST(Prompt, R1DistillsThinkUnlessTold) {
   }
 }
 
+TEST(Prompt, HybridsThinkOnlyWhenAsked) {
+  auto b = builder(template_of("deepseek-v3.1"), true);
+  EXPECT_FALSE(b->is_r1_family());
+  EXPECT_EQ(build(*b, ask("why?")).text, build(*b, ask("why?", Thinking::off)).text);
+  EXPECT_EQ(build(*b, ask("why?", Thinking::on)).prompt.start, ThinkingStart::inside);
+}
+
 TEST(Prompt, FirstTemplatesOfR1AreOpenedByUs) {
   // As the distills were published in January 2025: no open mark at the end.
   std::string january =
