@@ -4,7 +4,8 @@
 // opened (a path is never opened twice). Untrusted input: every rule in the .cc heads is enforced.
 //
 // Names and shapes are normalised here, so that model/ sees one vocabulary of names: those of
-// Hugging Face ("model.layers.3.self_attn.q_proj.weight"), shapes row-major [out, in].
+// Hugging Face ("model.layers.3.self_attn.q_proj.weight"), shapes row-major [out, in]. Those of the
+// DeepSeek families stand in deepseek_config.h.
 #pragma once
 
 #include <cstdint>
@@ -17,19 +18,24 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "format/deepseek_config.h"
 #include "tensor/dtype.h"
 #include "text/tokenizer_spec.h"
 
 namespace format {
 
 struct TensorInfo {
-  std::string name;                 // normalised
-  std::string file_name_of_tensor;  // as the file has it, for errors
-  tensor::Dtype dtype = tensor::Dtype::f32;
-  std::vector<uint64_t> shape;  // outermost first; 1 to 4 dimensions, none 0
-  int file = 0;                 // index of the opened file
-  uint64_t offset = 0;          // absolute byte offset in that file
-  uint64_t bytes = 0;
+  std::string name;                           // normalised
+  std::string file_name_of_tensor;            // as the file has it, for errors
+  tensor::Dtype dtype = tensor::Dtype::f32;   // of what read() delivers
+  tensor::Dtype stored = tensor::Dtype::f32;  // of what the file has: another one for FP8 only
+  std::vector<uint64_t> shape;                // outermost first; 1 to 4 dimensions, none 0
+  // Where it lies, if it lies in one piece and is delivered as it is stored; otherwise file is -1,
+  // and only read() knows.
+  int file = 0;         // index of the opened file
+  uint64_t offset = 0;  // absolute byte offset in that file
+  uint64_t bytes = 0;   // of what read() delivers: rows * row_bytes(dtype, columns)
+  int source = -1;      // for ModelFiles itself
 };
 
 enum class RopeLayout : uint8_t { half_split, adjacent_pairs };
@@ -42,8 +48,12 @@ struct RopeScaling {
 
 // One decoder family, all its numbers checked against each other and against the tensors.
 struct ModelConfig {
-  std::string architecture;                 // "llama", "qwen2", "qwen3"
+  // "llama", "qwen2", "qwen3", "deepseek" (v1: experts, plain attention), "deepseek2" (V2, V3, R1,
+  // Kimi K2: latent attention). What to compute follows from mla and moe, not from this name.
+  std::string architecture;
   std::string name, license, quantization;  // for people; quantization: "Q4_K_M", "BF16"
+  // With mla: kv_heads = heads, head_dim = qk_nope_dim + qk_rope_dim (only the rope part rotates).
+  // ffn is that of dense layers.
   int hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocab = 0;
   int context_tokens_max = 0;
   double rms_eps = 0, rope_base = 0;
@@ -51,8 +61,12 @@ struct ModelConfig {
   RopeScaling rope_scaling;
   bool qkv_bias = false, qk_norm = false, tied_head = false;
   std::vector<float> rope_divisors;  // (head_dim / 2)? GGUF rope_freqs
-  uint64_t parameters = 0;
-  base::Json sampling_defaults;  // object: temperature, top_p, top_k if generation_config states
+  std::optional<MlaConfig> mla;
+  std::optional<MoeConfig> moe;
+  int mtp_layers = 0;       // that the file really has; their tensors follow those of `layers`
+  uint64_t parameters = 0;  // of the main model, without MTP layers
+  uint64_t parameters_active = 0;  // that one token is multiplied with, embeddings included
+  base::Json sampling_defaults;    // object: temperature, top_p, top_k if generation_config states
 };
 
 class ModelFiles {
