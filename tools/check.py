@@ -8,7 +8,7 @@ usage: ./check [TIER...]      without a tier: all but `real`
   http     the real program with the starter model, spoken to by the public client libraries
   browser  the site in Chromium: journeys, accessibility, screenshots under build/screenshots
   attack   slow, broken and hostile clients; killed processes; the sealed process
-  san      unit tests under AddressSanitizer + UBSan; engine, net and base under ThreadSanitizer
+  san      unit tests under AddressSanitizer + UBSan; those with threads under ThreadSanitizer
   fuzz     every fuzz target for 20 s over its corpus
   real     fidelity on real weights that are fetched on demand (about 500 MB); not part of CI
 
@@ -16,12 +16,14 @@ The last line is `N passed, M failed`. When everything passed, the hash of the t
 written to build/check.stamp. Logs of each step: build/check/logs.
 """
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -35,6 +37,7 @@ SAN_FLAGS = "-O1"
 
 passed = 0
 failed = 0
+counting = threading.Lock()
 
 
 def say(text):
@@ -44,13 +47,22 @@ def say(text):
 def count(good, bad, name, seconds, log=None):
     """Adds to the totals; a failure shows the end of its log."""
     global passed, failed
-    passed += good
-    failed += bad
-    say(f"{'ok  ' if bad == 0 else 'FAIL'} {name}: {good} passed, {bad} failed ({seconds:.0f} s)")
-    if bad and log and log.exists():
-        lines = log.read_text(errors="replace").splitlines()
-        print("\n".join(f"    {line}" for line in lines[-40:]), flush=True)
-        say(f"the whole text: {log}")
+    with counting:
+        passed += good
+        failed += bad
+        say(f"{'ok  ' if bad == 0 else 'FAIL'} {name}: {good} passed, {bad} failed "
+            f"({seconds:.0f} s)")
+        if bad and log and log.exists():
+            lines = log.read_text(errors="replace").splitlines()
+            print("\n".join(f"    {line}" for line in lines[-40:]), flush=True)
+            say(f"the whole text: {log}")
+
+
+def side_by_side(jobs):
+    """Runs independent jobs, as many at once as there are cores."""
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as workers:
+        for job in [workers.submit(*job) for job in jobs]:
+            job.result()
 
 
 def run(name, command, env=None, cwd=ROOT, timeout_s=1500):
@@ -156,10 +168,9 @@ def tier_fast():
     step("tidy", [sys.executable, "tools/tidy.py"])
     if not ensure_build():
         return
-    for program in test_programs(BUILD):
-        gtest(f"unit {program.name}", program, env={"NAUTILE_FETCH_DIR": str(FETCHED)})
-    if (ROOT / "web" / "package.json").exists():
-        web_unit()
+    env = {"NAUTILE_FETCH_DIR": str(FETCHED)}
+    side_by_side([(web_unit,)] + [(gtest, f"unit {program.name}", program, env)
+                                  for program in test_programs(BUILD)])
 
 
 def web_unit():
@@ -184,11 +195,10 @@ def machine_isas():
 def tier_isa():
     if not ensure_build():
         return
-    for isa in machine_isas():
-        for name in ("tensor_test", "model_test", "engine_test"):
-            if (BUILD / name).exists():
-                gtest(f"{name} with {isa}", BUILD / name,
-                      env={"NAUTILE_ISA": isa, "NAUTILE_FETCH_DIR": str(FETCHED)})
+    side_by_side([(gtest, f"{name} with {isa}", BUILD / name,
+                   {"NAUTILE_ISA": isa, "NAUTILE_FETCH_DIR": str(FETCHED)})
+                  for isa in machine_isas()
+                  for name in ("engine_test", "model_test", "tensor_test")])
 
 
 def venv():
@@ -274,20 +284,21 @@ def tier_san():
                "UBSAN_OPTIONS": "print_stacktrace=1", "NAUTILE_FETCH_DIR": str(FETCHED),
                "NAUTILE_SLOW_MACHINE": "1"}
     folder = ensure_sanitized()
-    for program in test_programs(folder) if folder else []:
-        gtest(f"asan {program.name}", program, env=options)
+    side_by_side([(gtest, f"asan {program.name}", program, options)
+                  for program in (test_programs(folder) if folder else [])])
     folder = ROOT / "build" / "tsan"
-    programs = ["base_test", "net_test", "engine_test"]
+    programs = ["base_test", "net_test", "engine_test", "api_test"]
     if (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
                   "-DNAUTILE_SANITIZE=thread", "-DNAUTILE_WEB=OFF")
             and compile_in(folder, *programs)):
-        for program in programs:
-            gtest(f"tsan {program}", folder / program,
-                  env=dict(options, TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1"))
+        options["TSAN_OPTIONS"] = "halt_on_error=1 second_deadlock_stack=1"
+        side_by_side([(gtest, f"tsan {program}", folder / program, options)
+                      for program in programs])
 
 
 def tier_fuzz():
     folder = ensure_sanitized()
+    jobs = []
     for target in sorted((folder / "fuzz").glob("*_fuzz")) if folder else []:
         corpus = ROOT / "tests" / "corpus" / target.name
         found = folder / "found" / target.name
@@ -297,7 +308,8 @@ def tier_fuzz():
                    str(found)]
         if corpus.exists():
             command.append(str(corpus))
-        step(f"fuzz {target.name}", command, timeout_s=FUZZ_SECONDS + 120)
+        jobs.append((step, f"fuzz {target.name}", command))
+    side_by_side(jobs)
 
 
 def tier_real():

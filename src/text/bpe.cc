@@ -214,6 +214,7 @@ void Bpe::encode_short(std::string_view piece, std::vector<int32_t>& out) const 
 void Bpe::encode_long(std::string_view piece, std::vector<int32_t>& out,
                       BpeScratch& scratch) const {
   auto& symbols = scratch.symbols;
+  auto& run = scratch.run;
   auto& heap = scratch.heap;
   symbols.clear();
   heap.clear();
@@ -235,24 +236,35 @@ void Bpe::encode_long(std::string_view piece, std::vector<int32_t>& out,
     return merge != nullptr;
   };
   for (uint32_t at = 0; at < symbols.size(); ++at) candidate(at);
-  std::ranges::make_heap(heap, later);
   while (!heap.empty()) {
-    std::ranges::pop_heap(heap, later);
-    const BpeScratch::Candidate best = heap.back();
-    heap.pop_back();
-    const auto at = static_cast<uint32_t>(best.order);
-    BpeScratch::Symbol& symbol = symbols[at];
-    if (symbol.id != best.left || symbol.next == no_symbol) continue;
-    BpeScratch::Symbol& taken = symbols[symbol.next];
-    if (taken.id != best.right) continue;
-    symbol.id = find(best.left, best.right)->result;
-    taken.id = -1;
-    symbol.next = taken.next;
-    if (symbol.next != no_symbol) symbols[symbol.next].previous = at;
-    if (symbol.previous != no_symbol && candidate(symbol.previous)) {
-      std::ranges::push_heap(heap, later);
+    // What has gathered is sorted and walked through; only what arises on the way goes through the
+    // heap. A megabyte of one character gathers its merges level by level and never pops a heap.
+    std::ranges::sort(heap, [](const auto& a, const auto& b) { return a.order < b.order; });
+    run.swap(heap);
+    heap.clear();
+    for (size_t walked = 0; walked < run.size();) {
+      BpeScratch::Candidate best = run[walked];
+      if (!heap.empty() && heap.front().order < best.order) {
+        best = heap.front();
+        std::ranges::pop_heap(heap, later);
+        heap.pop_back();
+      } else {
+        ++walked;
+      }
+      const auto at = static_cast<uint32_t>(best.order);
+      BpeScratch::Symbol& symbol = symbols[at];
+      if (symbol.id != best.left || symbol.next == no_symbol) continue;
+      BpeScratch::Symbol& taken = symbols[symbol.next];
+      if (taken.id != best.right) continue;
+      symbol.id = find(best.left, best.right)->result;
+      taken.id = -1;
+      symbol.next = taken.next;
+      if (symbol.next != no_symbol) symbols[symbol.next].previous = at;
+      if (symbol.previous != no_symbol && candidate(symbol.previous)) {
+        std::ranges::push_heap(heap, later);
+      }
+      if (candidate(at)) std::ranges::push_heap(heap, later);
     }
-    if (candidate(at)) std::ranges::push_heap(heap, later);
   }
   for (uint32_t at = 0; at != no_symbol; at = symbols[at].next) out.push_back(symbols[at].id);
 }

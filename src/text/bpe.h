@@ -22,7 +22,8 @@ struct BpeScratch {
     int32_t left, right;
   };
   std::vector<Symbol> symbols;
-  std::vector<Candidate> heap;
+  std::vector<Candidate> run;   // sorted, being walked through
+  std::vector<Candidate> heap;  // what has arisen since
 };
 
 class Bpe {
