@@ -7,7 +7,6 @@ import { ended, expect, lastAnswer, send, stored, test, watch, words } from './s
 const modelTime = { timeout: 280_000 }; // on a machine that builds and tests other things too
 
 test('from the first run to a streamed answer by the real model', async ({ page, watched }) => {
-  test.setTimeout(600_000);
   test.setTimeout(900_000);
   const server = await Server.real();
   try {
