@@ -1,5 +1,5 @@
 // Journeys 8 and 10: hostile Markdown, and what is too wide.
-import { ended, expect, lastAnswer, send, test } from './support/test';
+import { ended, expect, lastAnswer, send, stored, test } from './support/test';
 import { corpus } from '../../web/src/text/corpus';
 
 const hostile = [
@@ -110,7 +110,7 @@ test('copies are exact: code, answer, table', async ({ chat, context, server }) 
   const code = /```js\n([\s\S]*?)\n```/.exec(wide)![1]!;
   await expect.poll(clipboard).toBe(code);
   await lastAnswer(chat).locator('.actions').getByRole('button', { name: 'Copy' }).click();
-  await expect.poll(clipboard).toBe(wide.replace(/\n$/, ''));
+  await expect.poll(clipboard).toBe(await stored(chat, server));
   await lastAnswer(chat).locator('.table').hover();
   await chat.getByRole('button', { name: 'Copy table' }).click();
   await expect.poll(clipboard).toContain('column 0\tcolumn 1');

@@ -209,7 +209,10 @@ bool ScriptedClient::emit_delta(Playing& playing, engine::Delta delta) {
   ++stats_.steps;
   ++stats_.generated_tokens;
   ++playing.usage.completion_tokens;
-  if (delta.part == engine::Part::reasoning) ++playing.usage.reasoning_tokens;
+  if (delta.part == engine::Part::reasoning) {
+    ++playing.usage.reasoning_tokens;
+    playing.usage.thinking_ms = (now_us() - playing.first_us) / 1000;
+  }
   delta.ids = {id_of(delta.text)};
   if (playing.request.logprobs_top >= 0) {
     delta.logprobs = {token_of(delta.text, playing.request.logprobs_top)};

@@ -77,6 +77,10 @@ export class Transcript extends Component<Props> {
     return this.props.path.length > windowOver;
   }
 
+  private get mounted(): boolean {
+    return this.list.current !== null && this.scroller.current !== null;
+  }
+
   private get view(): HTMLDivElement {
     return this.scroller.current!;
   }
@@ -167,7 +171,7 @@ export class Transcript extends Component<Props> {
   }
 
   private settle(): void {
-    if (this.list.current === null || this.scroller.current === null) return;
+    if (!this.mounted) return;
     this.measureItems();
     this.setSpace();
     if (this.follow) {
@@ -189,6 +193,7 @@ export class Transcript extends Component<Props> {
 
   /** Notes the first visible message and where it stands. */
   private remember(): void {
+    if (!this.mounted) return;
     const top = this.view.getBoundingClientRect().top;
     for (const li of this.list.current!.children) {
       const box = li.getBoundingClientRect();
@@ -200,6 +205,7 @@ export class Transcript extends Component<Props> {
   }
 
   private look(): void {
+    if (!this.mounted) return;
     const past = this.contentEnd() - (this.view.scrollTop + this.view.clientHeight);
     const range = this.window();
     const old = this.range.peek();
@@ -236,6 +242,7 @@ export class Transcript extends Component<Props> {
   };
 
   private readonly onScroll = (): void => {
+    if (!this.mounted) return; // a late event of a list that is gone
     const byReader = performance.now() - this.lastInput < inputAgeMs;
     const past = this.contentEnd() - (this.view.scrollTop + this.view.clientHeight);
     const down = this.view.scrollTop > this.lastTop;
