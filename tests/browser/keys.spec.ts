@@ -4,19 +4,21 @@ import { answers, ended, expect, test } from './support/test';
 
 interface Key {
   type: 'keydown' | 'compositionstart' | 'compositionend';
+  at?: number; // ms: when the system says that it happened
   init?: KeyboardEventInit & { keyCode?: number };
 }
 
 /** Sends synthetic events to the box, as an input method does. */
 async function play(page: Page, events: Key[]): Promise<void> {
   await page.locator('#box').evaluate((box, list) => {
-    for (const { type, init } of list) {
+    for (const { type, init, at } of list) {
       const event =
         type === 'keydown'
           ? new KeyboardEvent(type, { bubbles: true, cancelable: true, key: 'Enter', ...init })
           : new CompositionEvent(type, { bubbles: true });
       if (init?.keyCode !== undefined)
         Object.defineProperty(event, 'keyCode', { value: init.keyCode });
+      if (at !== undefined) Object.defineProperty(event, 'timeStamp', { value: at });
       box.dispatchEvent(event);
     }
   }, events);
@@ -29,16 +31,12 @@ test('an Enter that belongs to a composition never sends', async ({ chat }) => {
     { type: 'compositionstart' },
     { type: 'keydown', init: { isComposing: true } },
     { type: 'keydown', init: { keyCode: 229 } },
-    { type: 'compositionend' },
-    { type: 'keydown' }, // Safari's order: the Enter that ended it comes after its end
+    { type: 'compositionend', at: 50_000 },
+    { type: 'keydown', at: 50_020 }, // Safari's order: the Enter that ended it comes after its end
   ]);
   await expect(box).toHaveValue('にほん');
   await expect(answers(chat)).toHaveCount(0);
-  await chat.waitForFunction(
-    (then) => performance.now() > then + 40,
-    await chat.evaluate(() => performance.now()),
-  );
-  await box.press('Enter');
+  await play(chat, [{ type: 'keydown', at: 50_040 }]); // an Enter of its own
   await expect(answers(chat)).toHaveCount(1);
 });
 
@@ -138,12 +136,15 @@ test('Esc stops, but not while a dialog is open', async ({ chat }) => {
 });
 
 test('what is typed while the page loads is kept', async ({ chat, server }) => {
+  let typed = (): void => {};
+  const held = new Promise<void>((resolve) => (typed = resolve));
   await chat.route('**/site/session', async (route) => {
-    await new Promise((resolve) => setTimeout(resolve, 800));
+    await held;
     await route.continue();
   });
   await chat.goto(server.origin, { waitUntil: 'commit' });
   await chat.locator('#early-box').pressSequentially('typed early');
+  typed();
   await expect(chat.locator('#box')).toHaveValue('typed early');
   await expect(chat.locator('#box')).toBeFocused();
 });

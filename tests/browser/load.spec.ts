@@ -1,150 +1,183 @@
-// Journey 11: 500 messages, 60 tokens a second, a CPU four times slower.
+// Journey 11: what keeps a long conversation quick, as structure: how much is mounted, what a
+// frame touches, what stays behind. Times and their budgets are measured by bench/site, by hand.
 import type { CDPSession, Page } from '@playwright/test';
-import { ended, expect, lastAnswer, send, test } from './support/test';
-import type { Server } from './support/server';
+import { longChat, makeLongChat, openChat } from './support/long_chat';
+import { ended, expect, lastAnswer, openGate, send, test, words } from './support/test';
 
 test.use({ serverArgs: ['--context', '1000000'] });
 
-const calibratedMs = 60; // the loop below on an idle core of the machine that this was written on
+const mountedMax = 60;
+const nodesMax = 6000; // of the whole page, at 60 mounted messages of the kind made here
+const heapBytesMax = 80 * 1024 * 1024; // site.md; measured after a collection: about 5 MiB
+const last = `[aria-posinset="${longChat}"]`;
 
-/** How much slower this machine is now than an idle one: the budgets are for an idle one. */
-async function slowness(page: Page): Promise<number> {
-  const ms = await page.evaluate(() => {
-    const start = performance.now();
-    let x = 1;
-    for (let i = 0; i < 3e7; i++) x = (x * 1103515245 + 12345) | 0;
-    return performance.now() - start + (x === 7 ? 1 : 0);
-  });
-  return Math.max(1, ms / calibratedMs);
-}
-
-const hex = (n: number, salt: string): string => (salt + n.toString(16)).padStart(32, '0');
-
-/** A conversation of 500 messages, made through the wire. */
-async function seed(page: Page, server: Server, salt: string): Promise<string> {
-  const conversation = hex(0, salt);
-  const path = Array.from({ length: 499 }, (_, i) => ({
-    id: hex(i + 1, salt),
-    parent: i === 0 ? null : hex(i, salt),
-    role: i % 2 === 0 ? 'user' : 'assistant',
-    content:
-      i === 498
-        ? '/script stream 3 tokens'
-        : `Message **${i}** with \`code\` and some words. `.repeat(5),
-    created_unix_ms: 1_700_000_000_000 + i,
-  }));
-  const reply = await page.request.post(`${server.origin}/site/generations`, {
-    headers: { origin: server.origin },
-    data: {
-      key: hex(1, `e${salt}`),
-      conversation,
-      path,
-      answer: hex(500, salt),
-      model: 'scripted',
-      thinking: 'default',
-    },
-  });
-  expect(reply.status()).toBe(202);
-  return conversation;
-}
-
-async function throttle(page: Page, rate: number): Promise<CDPSession> {
-  const session = await page.context().newCDPSession(page);
-  await session.send('Emulation.setCPUThrottlingRate', { rate });
-  return session;
-}
-
-test('500 messages open last screen first, and few of them are mounted', async ({
+test('500 messages open last screen first, and few of them are ever mounted', async ({
   chat,
   server,
 }) => {
-  const id = await seed(chat, server, 'a');
-  const slow = await slowness(chat);
+  const id = await makeLongChat(chat, server, 'a');
   await chat.goto(server.origin);
-  await chat.evaluate(() => {
-    const open = window as never as { opened: Promise<number> };
-    let start = 0;
-    const fetched = window.fetch.bind(window);
-    window.fetch = async (...args) => {
-      const reply = await fetched(...args);
-      if (String(args[0]).includes('/conversations/')) start = performance.now();
-      return reply;
-    };
-    open.opened = new Promise((resolve) => {
-      const look = (): void => {
-        const last = document.querySelector('[aria-posinset="500"]');
-        if (last !== null) resolve(performance.now() - start);
-        else requestAnimationFrame(look);
-      };
-      look();
-    });
-  });
+  await chat.evaluate((end) => {
+    const seen = { most: 0, firstHasLast: null as boolean | null };
+    (window as never as { mounted: typeof seen }).mounted = seen;
+    new MutationObserver(() => {
+      const count = document.querySelectorAll('.turns > li').length;
+      seen.most = Math.max(seen.most, count);
+      if (count > 0) seen.firstHasLast ??= document.querySelector(end) !== null;
+    }).observe(document.body, { childList: true, subtree: true });
+  }, last);
   await chat.locator(`a[href="/c/${id}"]`).click();
-  const ms = await chat.evaluate(() => (window as never as { opened: Promise<number> }).opened);
-  expect(ms).toBeLessThan(300 * slow);
-  await expect(chat.locator('[aria-posinset="500"]')).toBeInViewport();
-  expect(await chat.locator('.turns > li').count()).toBeLessThanOrEqual(60);
+  await expect(chat.locator(last)).toBeInViewport();
 
-  // Far up: other messages are mounted, and the one that is read does not move while they settle.
+  // Far up: other messages are mounted, and those at the end are not any more.
   await chat.locator('.scroller').hover();
   for (let i = 0; i < 10; i++) await chat.mouse.wheel(0, -1500);
-  await expect(chat.locator('[aria-posinset="500"]')).toHaveCount(0);
-  expect(await chat.locator('.turns > li').count()).toBeLessThanOrEqual(60);
+  await expect(chat.locator(last)).toHaveCount(0);
   await chat.keyboard.press('Home');
+  await chat.locator('.scroller').evaluate((view) => (view.scrollTop = 0));
+  await expect(chat.locator('[aria-posinset="1"]')).toBeInViewport();
+  const seen = await chat.evaluate(
+    () => (window as never as { mounted: { most: number; firstHasLast: boolean } }).mounted,
+  );
+  expect(seen.firstHasLast).toBe(true);
+  expect(seen.most).toBeGreaterThan(5);
+  expect(seen.most).toBeLessThanOrEqual(mountedMax);
+  expect(await chat.evaluate(() => document.querySelectorAll('*').length)).toBeLessThan(nodesMax);
 });
 
-test('typing stays quick while an answer streams at 60 tokens a second', async ({
+/** Counts, from now on, what each change of the page touches; `read` takes what was counted. */
+async function watchChanges(page: Page): Promise<() => Promise<Changes>> {
+  await page.evaluate(() => {
+    const out = {
+      commits: 0,
+      doubled: 0,
+      frozen: [] as string[],
+      composer: 0,
+      elsewhere: [] as string[],
+    };
+    (window as never as { changes: typeof out }).changes = out;
+    const answer = [...document.querySelectorAll('.message.assistant')].pop()!;
+    const composer = document.querySelector('.composer')!;
+    let frame = -1;
+    new MutationObserver((list) => {
+      let committed = false;
+      for (const change of list) {
+        const at = change.target;
+        if (composer.contains(at)) {
+          out.composer++;
+        } else if (!answer.contains(at)) {
+          // The room under a short answer may change; when there is none left the pill comes.
+          const element = at instanceof Element ? at : at.parentElement!;
+          const mayChange = element.matches('.spacer, .scroll-box');
+          if (!mayChange) out.elsewhere.push(element.outerHTML.slice(0, 120));
+        } else {
+          committed = true;
+          const prose = answer.querySelector('.prose')!;
+          const blocks = [...prose.children];
+          // Only the block that grows and the one that begins after it may be touched.
+          const block = blocks.findIndex((child) => child.contains(at));
+          if (block >= 0 && block < blocks.length - 2) out.frozen.push(blocks[block]!.outerHTML);
+        }
+      }
+      if (!committed) return;
+      out.commits++;
+      const now = Number(document.timeline.currentTime);
+      if (now === frame) out.doubled++;
+      frame = now;
+    }).observe(document.body, {
+      childList: true,
+      subtree: true,
+      characterData: true,
+      attributes: true,
+    });
+  });
+  return () => page.evaluate(() => (window as never as { changes: Changes }).changes);
+}
+
+interface Changes {
+  commits: number; // changes of the answer
+  doubled: number; // of these, second ones in the same frame
+  frozen: string[]; // finished blocks that were touched
+  composer: number;
+  elsewhere: string[];
+}
+
+test('a streamed answer touches its last block, once a frame, and nothing else', async ({
   chat,
   server,
 }) => {
-  test.setTimeout(120_000);
-  const id = await seed(chat, server, 'b');
+  const id = await makeLongChat(chat, server, 'b');
   await chat.goto(`${server.origin}/c/${id}`);
-  await expect(chat.locator('[aria-posinset="500"]')).toBeVisible();
-  const slow = await slowness(chat);
-  await throttle(chat, 4);
-  await send(chat, '/script stream 2000 tokens at 60/s');
-  await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){10}/);
-  await chat.evaluate(() => {
-    const times: number[] = ((window as never as { times: number[] }).times = []);
-    document.addEventListener(
-      'keydown',
-      (event) => {
-        // From the key to the end of the frame that shows it.
-        requestAnimationFrame(() =>
-          setTimeout(() => times.push(performance.now() - event.timeStamp)),
-        );
-      },
-      { capture: true },
-    );
-  });
-  await chat.locator('#box').pressSequentially('the quick brown fox jumps over it', { delay: 60 });
-  const times = await chat.evaluate(() => (window as never as { times: number[] }).times);
-  expect(times.length).toBeGreaterThan(25);
-  const sorted = [...times].sort((a, b) => a - b);
-  const p98 = sorted[Math.floor(sorted.length * 0.98) - 1]!;
-  // One frame of the display (17 ms) is in the number besides the 50 ms of the interaction.
-  expect(p98).toBeLessThan((50 + 17) * slow * 1.5);
-  await expect(chat.locator('#box')).toHaveValue('the quick brown fox jumps over it');
+  await expect(chat.locator(last)).toBeVisible();
+  await send(chat, '/script stream 20 tokens; gate; stream 400 tokens at 120/s; gate; stream 5');
+  await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){19}/);
+  await chat.locator('#box').fill('typed before');
+  await expect(chat.locator('#box')).toBeFocused();
+  await chat.locator('#box').evaluate((box: HTMLTextAreaElement) => box.setSelectionRange(3, 5));
+
+  const changes = await watchChanges(chat);
+  await openGate(chat, server);
+  const shown = async (): Promise<number> =>
+    words(await lastAnswer(chat).locator('.prose').innerText()).split(' ').length;
+  await expect.poll(shown).toBe(420);
+  const streamed = await changes();
+  expect(streamed.commits).toBeGreaterThan(5);
+  expect(streamed.doubled).toBe(0);
+  expect(streamed.frozen).toEqual([]);
+  expect(streamed.elsewhere).toEqual([]);
+  expect(streamed.composer).toBe(0);
+  const kept = await chat
+    .locator('#box')
+    .evaluate((box: HTMLTextAreaElement) => [box.value, box.selectionStart, box.selectionEnd]);
+  expect(kept).toEqual(['typed before', 3, 5]);
+  expect(await chat.locator('.turns > li').count()).toBeLessThanOrEqual(mountedMax);
+
+  // And a key touches the box alone.
+  const typed = await watchChanges(chat);
+  await chat.keyboard.press('End');
+  await chat.keyboard.type(' and after');
+  await expect(chat.locator('#box')).toHaveValue('typed before and after');
+  const { commits, elsewhere, composer } = await typed();
+  expect([commits, elsewhere]).toEqual([0, []]);
+  expect(composer).toBeGreaterThan(0); // the height of the box
   await chat.keyboard.press('Escape');
   await ended(chat);
 });
 
-test('the heap after twenty chats', async ({ chat, server }) => {
-  test.setTimeout(120_000);
+interface Held {
+  nodes: number;
+  listeners: number;
+  heap: number;
+}
+
+async function held(session: CDPSession): Promise<Held> {
+  // Twice: what is freed by the first collection's callbacks goes with the second.
+  for (let i = 0; i < 2; i++) await session.send('HeapProfiler.collectGarbage');
+  const { metrics } = await session.send('Performance.getMetrics');
+  const of = (name: string): number => metrics.find((m) => m.name === name)!.value;
+  return { nodes: of('Nodes'), listeners: of('JSEventListeners'), heap: of('JSHeapUsedSize') };
+}
+
+test('twenty long chats leave nothing behind', async ({ chat, server }) => {
+  const ids: string[] = [];
   for (let i = 0; i < 20; i++) {
-    const id = await seed(chat, server, `c${i.toString(16).padStart(2, '0')}`);
-    await chat.evaluate((path) => {
-      history.pushState(null, '', path);
-      window.dispatchEvent(new PopStateEvent('popstate'));
-    }, `/c/${id}`);
-    await expect(chat.locator('[aria-posinset="500"]')).toBeVisible();
+    ids.push(await makeLongChat(chat, server, `c${i.toString(16).padStart(2, '0')}`));
   }
   const session = await chat.context().newCDPSession(chat);
   await session.send('HeapProfiler.enable');
-  await session.send('HeapProfiler.collectGarbage');
   await session.send('Performance.enable');
-  const { metrics } = await session.send('Performance.getMetrics');
-  const heap = metrics.find((m) => m.name === 'JSHeapUsedSize')!.value;
-  expect(heap).toBeLessThan(80 * 1024 * 1024);
+  const visit = async (id: string): Promise<Held> => {
+    await openChat(chat, id);
+    await expect(chat.locator(last)).toBeVisible();
+    await expect(chat.locator('.prose[data-busy="true"]')).toHaveCount(0);
+    return held(session);
+  };
+  const seen: Held[] = [];
+  for (const id of ids) seen.push(await visit(id));
+  // From the tenth on every cache of the page is full: nothing may grow with the number of chats.
+  const [early, late] = [seen[9]!, seen[19]!];
+  test.info().annotations.push({ type: 'held', description: JSON.stringify([early, late]) });
+  expect(late.nodes).toBeLessThan(early.nodes * 1.1);
+  expect(late.listeners).toBeLessThan(early.listeners * 1.1);
+  expect(late.heap).toBeLessThan(heapBytesMax);
 });

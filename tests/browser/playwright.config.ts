@@ -18,10 +18,11 @@ export default defineConfig({
   testMatch: '*.spec.ts',
   outputDir: `${buildDir}/browser-results`,
   workers: 2,
+  retries: 0,
   fullyParallel: true,
   // Generous, for machines that do other things too; nothing waits for these when all is well.
-  timeout: 180_000,
-  expect: { timeout: 30_000 },
+  timeout: 300_000,
+  expect: { timeout: 60_000 },
   reporter: [['line']],
   use: {
     locale: 'en-US',

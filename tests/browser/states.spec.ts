@@ -135,18 +135,18 @@ for (const how of looks) {
     });
 
     test(`${name}: waiting, thinking, answering`, async ({ chat }) => {
-      await send(chat, '/script queue 3 for 60 s');
+      await send(chat, '/script queue 3 for 50 s still; hold');
       await expect(chat.locator('.card.progress')).toBeVisible();
       await look(chat, how, 'queued');
       await chat.locator('.card.progress .button').click();
       await ended(chat);
       await look(chat, how, 'stopped');
-      await send(chat, '/script load for 60 s');
+      await send(chat, '/script load for 60 s still at 30; hold');
       await expect(chat.locator('.card.progress')).toBeVisible();
       await look(chat, how, 'loading');
       await chat.keyboard.press('Escape');
       await ended(chat);
-      await send(chat, '/script read 900 for 60 s');
+      await send(chat, '/script read 900 still at 41; hold');
       await expect(chat.locator('.card.progress')).toBeVisible();
       await look(chat, how, 'reading');
       await chat.keyboard.press('Escape');
@@ -177,7 +177,7 @@ for (const how of looks) {
       await ended(chat);
       await look(chat, how, 'cut');
       await send(chat, '/script stream 10 tokens; full');
-      await expect(chat.locator('.trouble').last()).toBeVisible();
+      await expect(chat.locator('.trouble.full').last()).toBeVisible();
       await ended(chat);
       await look(chat, how, 'context-full');
       const reply = {

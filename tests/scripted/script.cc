@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t second_us = 1'000'000;
 constexpr int count_max = 200'000;
+constexpr int percents = 100;
 
 constexpr const char* words[] = {
     "deep",  "water", "holds", "the",    "light", "of",    "a",     "small", "lamp",  "and",
@@ -80,6 +81,7 @@ class Builder {
     if (verb == "stream") return stream(reader, engine::Part::answer);
     if (verb == "pause") return wait(reader.first_number(1));
     if (verb == "hold") return push({Step::Kind::hold, 0, {}, false});
+    if (verb == "gate") return push({Step::Kind::gate, 0, {}, false});
     if (verb == "die") return push({Step::Kind::die, 0, {}, false});
     if (verb == "stop") return end(engine::EndReason::stop, false);
     if (verb == "length") return end(engine::EndReason::length, false);
@@ -112,6 +114,15 @@ class Builder {
   Script script;
 
  private:
+  // "still [at F]": the one part of `parts` that is to be said; -1: all of them, in their time.
+  static int still_at(const Reader& reader, int parts) {
+    Reader copy(reader);
+    for (std::string_view word = copy.next(); !word.empty(); word = copy.next()) {
+      if (word != "still") continue;
+      return std::clamp(static_cast<int>(copy.after("at", 0) * parts / 100), 0, parts);
+    }
+    return -1;
+  }
   static double rate_of(const Reader& reader) {
     return std::clamp(reader.after("at", 200), 0.1, 100'000.0);
   }
@@ -129,34 +140,40 @@ class Builder {
     const int places = std::clamp(reader.first_number(1), 1, 100);
     const double seconds = reader.after("for", places);
     const auto each_us = static_cast<int64_t>(seconds * second_us / places);
+    const int still = still_at(reader, places - 1);
     for (int place = places; place >= 1; --place) {
+      if (still >= 0 && place != places - still) continue;
       const int64_t left_ms = each_us * place / 1000;
       push({Step::Kind::event, 0, engine::Queued{place, left_ms * 8 / 10, left_ms * 12 / 10},
             false});
-      carried_us_ += each_us;
+      if (still < 0) carried_us_ += each_us;
     }
     return true;
   }
   bool load(const Reader& reader) {
     const double seconds = reader.after("for", 2);
     const auto all_us = static_cast<int64_t>(seconds * second_us);
-    constexpr int parts = 10;
-    for (int i = 0; i < parts; ++i) {
+    const int still = still_at(reader, percents);
+    const int parts = still >= 0 ? percents : 10;
+    for (int i = 0; i <= parts; ++i) {
+      if (still >= 0 && i != still) continue;
       push({Step::Kind::event, 0,
             engine::Loading{"scripted", all_us * (parts - i) / parts / 1000,
                             static_cast<double>(i) / parts},
             false});
-      carried_us_ += all_us / parts;
+      if (still < 0 && i < parts) carried_us_ += all_us / parts;
     }
     return true;
   }
   bool read(const Reader& reader) {
     const int total = reader.first_number(100);
     const double seconds = reader.after("for", 1);
-    constexpr int parts = 10;
+    const int still = still_at(reader, percents);
+    const int parts = still >= 0 ? percents : 10;
     for (int i = 0; i <= parts; ++i) {
+      if (still >= 0 && i != still) continue;
       push({Step::Kind::event, 0, engine::Reading{total * i / parts, total, 0}, false});
-      if (i < parts) carried_us_ += static_cast<int64_t>(seconds * second_us / parts);
+      if (still < 0 && i < parts) carried_us_ += static_cast<int64_t>(seconds * second_us / parts);
     }
     return true;
   }

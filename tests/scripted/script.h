@@ -4,11 +4,14 @@
 //   queue P [for S s]           positions P … 1, S seconds in all (1 each)
 //   load [for S s]              the model is being loaded
 //   read N [for S s]            N prompt tokens are read
+//   … still [at F]              after one of these: only what stands at F % (0) of it, at once
 //   think N [at R/s]            N tokens of reasoning
 //   stream N [at R/s]           N tokens of answer
 //   say [at R/s] TEXT           TEXT, to the end of the message, newlines and all
 //   pause S s
 //   hold                        nothing more until it is cancelled or told to answer now
+//   gate                        nothing more until "answer now": it opens this gate, and that is
+//                               all that it does, so that a test says when the rest comes
 //   stop | length | full        ends: by itself, by tokens_max, because the context is full
 //   die | fail                  the engine dies (everybody's answers end) | only this one fails
 //   context N                   the prompt measures N tokens for each exchange in it
@@ -27,7 +30,7 @@
 namespace scripted {
 
 struct Step {
-  enum class Kind : uint8_t { event, hold, die } kind = Kind::event;
+  enum class Kind : uint8_t { event, hold, gate, die } kind = Kind::event;
   int64_t delay_us = 0;  // after the step before
   engine::Event event;
   bool reasoning = false;  // left out once the person wants the answer now

@@ -111,8 +111,16 @@ void ScriptedClient::answer_now(uint64_t request_id) {
   std::lock_guard lock(mutex_);
   const auto at = playing_.find(request_id);
   if (at == playing_.end()) return;
-  at->second.answer_now = true;
-  at->second.due_us = 0;
+  Playing& playing = at->second;
+  if (playing.at_gate) {
+    playing.at_gate = false;
+    playing.due_us = now_us();
+    const std::vector<Step>& steps = playing.script.steps;
+    if (playing.next < steps.size()) playing.due_us += steps[playing.next].delay_us;
+  } else {
+    playing.answer_now = true;
+    playing.due_us = 0;
+  }
   changed_.notify_all();
 }
 
@@ -157,6 +165,11 @@ int64_t ScriptedClient::advance(Playing& playing, int64_t now_us, bool& ended) {
       return now_us;
     }
     if (step.kind == Step::Kind::hold && !playing.answer_now) {
+      playing.due_us = never_us;
+      return never_us;
+    }
+    if (step.kind == Step::Kind::gate) {
+      playing.at_gate = true;
       playing.due_us = never_us;
       return never_us;
     }

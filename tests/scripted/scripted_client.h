@@ -47,7 +47,7 @@ class ScriptedClient final : public engine::EngineClient {
     Script script;
     size_t next = 0;
     int64_t due_us = 0;
-    bool answer_now = false, cancelled = false, read_shown = false;
+    bool answer_now = false, cancelled = false, read_shown = false, at_gate = false;
     std::vector<std::string> prompt_pieces;
     std::string answer;
     engine::Usage usage;

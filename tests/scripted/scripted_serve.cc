@@ -86,7 +86,7 @@ base::Result<void> serve(const Arguments& arguments, const std::string& state,
   options.version = "0.1.0";
   options.port = port;
   options.state_dir = state;
-  options.pull_command = "nautile pull r1-distill-qwen-7b";
+  options.pull_command = "nautile serve --model DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf";
   options.setup_code = account::make_code(random);
   options.announce_code = [](std::string_view code) {
     print_line(base::Json::object({{"setup_code", code}}));

@@ -8,6 +8,7 @@ import { buildDir, siteDir, starterModel } from './places';
 
 const startMs = 120_000;
 const codeShown = /\b[0-9A-Z]{4}-[0-9A-Z]{4}\b/;
+const keyShown = /"api_key":\s*"([^"]+)"/;
 
 interface Program {
   command: string;
@@ -17,6 +18,7 @@ interface Program {
 
 export class Server {
   code = '';
+  key = ''; // of the API; a scripted server says it
   origin = '';
   private child: ChildProcess | null = null;
   private output = '';
@@ -67,6 +69,7 @@ export class Server {
         if (origin === undefined || code === undefined || !ready.test(this.output)) return;
         this.origin = origin;
         this.code = code;
+        this.key = keyShown.exec(this.output)?.[1] ?? '';
         clearTimeout(late);
         resolve();
       };

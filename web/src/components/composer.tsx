@@ -161,7 +161,7 @@ function SendOrStop({ live, empty, sending, onSend }: SendProps) {
 /** True if this Enter means "send". */
 function enterSends(event: KeyboardEvent, composedAt: number): boolean {
   if (event.key !== 'Enter' || event.isComposing || event.keyCode === 229) return false;
-  if (performance.now() - composedAt < compositionEndMs) return false;
+  if (event.timeStamp - composedAt < compositionEndMs) return false;
   if (event.ctrlKey || event.metaKey) return true;
   if (event.shiftKey || event.altKey || coarse.matches) return false;
   return prefs.peek().enter === 'send';
@@ -277,7 +277,7 @@ export function Composer() {
           enterkeyhint={coarse.matches ? 'enter' : 'send'}
           onInput={onInput}
           onKeyDown={onKeyDown}
-          onCompositionEnd={() => (composedAt.current = performance.now())}
+          onCompositionEnd={(event) => (composedAt.current = event.timeStamp)}
         />
         <div class="composer-row">
           <ThinkControl />

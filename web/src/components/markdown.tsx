@@ -2,7 +2,7 @@
  * A text of the conversation, parsed by the worker. A text that grows is fed to the worker as it
  * comes and committed once a frame; a finished one is parsed once and its tree kept (5 MiB, LRU).
  */
-import { effect, useSignal } from '@preact/signals';
+import { batch, effect, useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { commit } from '../services/frames';
 import { LiveText, parseWhole } from '../services/text';
@@ -50,12 +50,20 @@ interface MarkdownProps {
 export function Markdown({ id, text, live }: MarkdownProps) {
   const growing = live !== null;
   const blocks = useSignal<Block[] | null>(recall(id, text));
+  // The whole text is there, parsed, or plain for good.
+  const settled = useSignal(blocks.peek() !== null && live?.ending.peek() !== null);
   const followed = useRef(false);
 
   useEffect(() => {
     if (live === null || (live.ending.peek() !== null && blocks.peek() !== null)) return;
     followed.current = true;
-    return followLive(id, live, (next) => (blocks.value = next));
+    settled.value = false;
+    return followLive(
+      id,
+      live,
+      (next) => (blocks.value = next),
+      () => (settled.value = true),
+    );
   }, [live]);
 
   useEffect(() => {
@@ -63,28 +71,42 @@ export function Markdown({ id, text, live }: MarkdownProps) {
     const known = recall(id, text);
     if (known !== null) {
       blocks.value = known;
+      settled.value = true;
       return;
     }
     let gone = false;
     void parseWhole(text).then((made) => {
       const tree = made ?? [{ t: 'html', v: text } as Block];
       keep(id, text, tree);
-      if (!gone) blocks.value = tree;
+      if (gone) return;
+      batch(() => {
+        blocks.value = tree;
+        settled.value = true;
+      });
     });
     return () => void (gone = true);
   }, [id, text, growing]);
 
   if (blocks.value === null)
-    return <div class="prose">{growing ? null : <p class="plain">{text}</p>}</div>;
+    return (
+      <div class="prose" data-busy={!settled.value}>
+        {growing ? null : <p class="plain">{text}</p>}
+      </div>
+    );
   return (
-    <div class="prose">
+    <div class="prose" data-busy={!settled.value}>
       <Blocks blocks={blocks.value} />
     </div>
   );
 }
 
 /** Feeds a growing answer to the worker until it has ended; returns how to stop. */
-function followLive(id: string, live: Live, show: (blocks: Block[]) => void): () => void {
+function followLive(
+  id: string,
+  live: Live,
+  show: (blocks: Block[]) => void,
+  whole: () => void, // all of the text has been shown
+): () => void {
   let blocks: Block[] = [];
   let stopped = false;
   const owner = {};
@@ -106,7 +128,10 @@ function followLive(id: string, live: Live, show: (blocks: Block[]) => void): ()
     live.shown.value;
     if (live.ending.value === null) return feed();
     const text = live.text.peek();
-    void growing.finish(text).then(() => keep(id, text, blocks));
+    void growing.finish(text).then(() => {
+      keep(id, text, blocks);
+      if (!stopped) commit(growing, whole);
+    });
   });
   document.addEventListener('visibilitychange', feed);
   return () => {

@@ -46,6 +46,7 @@ export class Transcript extends Component<Props> {
   private lastInput = -inputAgeMs;
   private lastTop = 0;
   private width = 0;
+  private guessed = 0; // 0: not yet
   private pinnedSeen: string | null = null;
   private spacePx = -1;
   private observer: ResizeObserver | null = null;
@@ -87,11 +88,15 @@ export class Transcript extends Component<Props> {
 
   // ---- what is mounted ---------------------------------------------------------------------
 
+  /**
+   * The height of a message that was never mounted: the mean of the first that were. It stays what
+   * it is, since an answer that grows would otherwise move all that stands above it in every frame.
+   */
   private guess(): number {
-    if (this.heights.size === 0) return guessPx;
+    if (this.guessed > 0 || this.heights.size === 0) return this.guessed || guessPx;
     let sum = 0;
     for (const height of this.heights.values()) sum += height;
-    return sum / this.heights.size;
+    return (this.guessed = sum / this.heights.size);
   }
 
   private tops(): number[] {
@@ -131,6 +136,7 @@ export class Transcript extends Component<Props> {
     if (this.width !== this.view.clientWidth) {
       this.width = this.view.clientWidth;
       this.heights.clear();
+      this.guessed = 0;
     }
     for (const li of this.list.current!.children) {
       const id = (li as HTMLElement).dataset.id;

@@ -14,6 +14,7 @@ const parseMaxMs = 250;
 const parseMaxMsPerKib = 20;
 const holdMs = 300;
 const tickMs = 10;
+const startsMax = 3; // a worker that cannot even start: the texts stay plain
 const wholePatience = 4; // a text that is complete is parsed once: it may take longer
 
 export type TreeSink = (from: number, blocks: Block[], append: string) => void;
@@ -26,6 +27,7 @@ interface Job {
 
 let worker: Worker | null = null;
 let ready = false;
+let failedStarts = 0;
 let current: Job | null = null;
 let watch = 0;
 let nextDoc = 1;
@@ -37,12 +39,17 @@ function start(): void {
   worker.onmessage = (event: MessageEvent<Reply>) => {
     if (event.data.kind === 'ready') {
       ready = true;
+      failedStarts = 0;
       return pump();
     }
     const job = current;
     finishCurrent();
     job?.done(event.data);
     pump();
+  };
+  worker.onerror = () => {
+    if (!ready) failedStarts++;
+    kill();
   };
 }
 
@@ -55,8 +62,9 @@ function kill(): void {
   const job = current;
   worker?.terminate();
   finishCurrent();
-  start();
+  if (failedStarts < startsMax) start();
   job?.done(null);
+  pump();
 }
 
 function sizeOf(request: Request): number {
@@ -66,6 +74,10 @@ function sizeOf(request: Request): number {
 
 function pump(): void {
   if (worker === null) start();
+  if (failedStarts >= startsMax) {
+    for (const job of queue.splice(0)) job.done(null);
+    return;
+  }
   if (!ready || current !== null || queue.length === 0) return;
   let best = 0;
   for (let i = 1; i < queue.length; i++) if (queue[i]!.rank < queue[best]!.rank) best = i;

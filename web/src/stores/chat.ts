@@ -270,6 +270,7 @@ function accepted(
     const title = conversation.title.peek();
     touchConversation({ id, title, updated_unix_ms: Date.now(), model: modelId });
     follow(conversation, generation, attempt.answer, already, true);
+    noteRunning(generation, id, attempt.answer);
     adopt(conversation);
   });
   const { id } = conversation;
@@ -460,7 +461,17 @@ function ended(conversation: Conversation, live: Live, whole: boolean): void {
   else draftRequest.value = { conversation: conversation.id, text: next };
 }
 
+function noteRunning(generation: string, conversation: string, answer: string): void {
+  const now = session.peek();
+  if (now === null || now.running.some((r) => r.generation === generation)) return;
+  session.value = { ...now, running: [...now.running, { generation, conversation, answer }] };
+}
+
+/** Ended here, though a list that the server made a moment earlier may still name them. */
+const over = new Set<string>();
+
 function noLongerRunning(generation: string): void {
+  over.add(generation);
   const now = session.peek();
   if (now === null) return;
   session.value = { ...now, running: now.running.filter((r) => r.generation !== generation) };
@@ -597,7 +608,8 @@ async function refreshList(): Promise<void> {
   try {
     const state = await api.session();
     if (state.state !== 'ready') return leaveOrAsk();
-    session.value = state;
+    for (const id of over) if (!state.running.some((r) => r.generation === id)) over.delete(id);
+    session.value = { ...state, running: state.running.filter((r) => !over.has(r.generation)) };
     conversations.value = state.conversations;
     models.value = state.models;
     for (const conversation of cache.values()) await rejoin(conversation);
@@ -630,9 +642,7 @@ function onPage(body: unknown): void {
   if (conversation === undefined || generations.has(started.generation)) return;
   const { generation, conversation: id } = started;
   const answer = (body as { started: { answer: string } }).started.answer;
-  const now = session.peek();
-  if (now !== null)
-    session.value = { ...now, running: [...now.running, { generation, conversation: id, answer }] };
+  noteRunning(generation, id, answer);
   void load(conversation);
 }
 
