@@ -38,12 +38,14 @@ class TreeBuilder {
     Frame frame = std::move(open_.back());
     open_.pop_back();
     if (!settle_duplicates(frame.members)) return false;
-    return add(Json::from_members(std::move(frame.members)));
+    give_back_slack(frame.members);
+    return place(Json::from_members(std::move(frame.members)));
   }
   bool end_array() {
     Frame frame = std::move(open_.back());
     open_.pop_back();
-    return add(Json(std::move(frame.elements)));
+    give_back_slack(frame.elements);
+    return place(Json(std::move(frame.elements)));
   }
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception&) {
     return refuse(fmt::format("not valid JSON at byte {}", position));
@@ -73,10 +75,24 @@ class TreeBuilder {
       return refuse(fmt::format("nested deeper than {} levels", limits_.depth_max),
                     ErrorKind::limit_exceeded);
     }
+    if (!count()) return false;
     open_.push_back(std::move(frame));
     return true;
   }
-  bool add(Json value) {
+  bool add(Json value) { return count() && place(std::move(value)); }
+  bool count() {
+    if (++values_ <= limits_.values_max) return true;
+    return refuse(fmt::format("holds more than {} values", limits_.values_max),
+                  ErrorKind::limit_exceeded);
+  }
+  // A small vector may have grown to almost twice what it holds, and there can be very many of
+  // them. The unused end of a large one was never touched.
+  template <class T>
+  static void give_back_slack(std::vector<T>& finished) {
+    constexpr size_t small = 1024;
+    if (finished.size() <= small) finished.shrink_to_fit();
+  }
+  bool place(Json value) {
     if (open_.empty()) {
       root_ = std::move(value);
     } else if (open_.back().is_object) {
@@ -120,6 +136,7 @@ class TreeBuilder {
 
   const JsonLimits& limits_;
   std::vector<Frame> open_;
+  uint64_t values_ = 0;
   Json root_;
   std::string reason_;
   ErrorKind kind_ = ErrorKind::invalid_input;

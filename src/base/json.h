@@ -1,7 +1,7 @@
 // Json: the one JSON value of the program, and the only wall around nlohmann/json. Parsing has a
-// bound on bytes and depth, refuses ill-formed UTF-8, trailing bytes and NaN, and keeps the order
-// of keys (chat templates print objects in it). Numbers without fraction or exponent that fit in
-// int64 are integers, all others are doubles.
+// bound on bytes, depth and the number of values, refuses ill-formed UTF-8, trailing bytes and NaN,
+// and keeps the order of keys (chat templates print objects in it). Numbers without fraction or
+// exponent that fit in int64 are integers, all others are doubles.
 #pragma once
 
 #include <cstdint>
@@ -75,6 +75,7 @@ class Json {
 struct JsonLimits {
   uint64_t bytes_max = limits::json_bytes_max;
   int depth_max = limits::json_depth_max;
+  uint64_t values_max = limits::json_values_max;
   bool duplicate_keys_refused = false;  // otherwise the last one wins, at the place of the first
 };
 

@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <fstream>
 #include <gtest/gtest.h>
 #include <string_view>
 
@@ -58,6 +59,65 @@ TEST(Json, BytesAreBounded) {
   ASSERT_FALSE(json);
   EXPECT_EQ(json.error().kind, ErrorKind::limit_exceeded);
 }
+
+TEST(Json, ValuesAreCounted) {
+  JsonLimits limits;
+  limits.values_max = 6;
+  EXPECT_TRUE(parse_json(R"({"a":[1,2],"b":{}, "c":null})", "x", limits));  // 6 with the root
+  for (const std::string_view text : {R"({"a":[1,2],"b":{}, "c":[{}]})", "[[],[],[],[],[],[]]"}) {
+    const auto json = parse_json(text, "x", limits);
+    ASSERT_FALSE(json) << text;
+    EXPECT_EQ(json.error().kind, ErrorKind::limit_exceeded);
+    EXPECT_NE(json.error().message().find("6 values"), std::string::npos);
+  }
+}
+
+std::string repeated(std::string_view unit, size_t times, char open, char close) {
+  std::string text(1, open);
+  for (size_t i = 0; i < times; ++i) {
+    if (i > 0) text += ',';
+    text += unit;
+  }
+  return text + close;
+}
+
+TEST(Json, LargestTokenizersPass) {
+  std::string vocabulary = "{";
+  for (int i = 0; i < 128'000; ++i) {
+    if (i > 0) vocabulary += ',';
+    vocabulary += fmt::format("\"token{}\":{}", i, i);
+  }
+  const std::string merges = repeated(R"(["ab","cd"])", 280'147, '[', ']');
+  const auto json =
+      parse_json(R"({"vocab":)" + vocabulary + R"(},"merges":)" + merges + "}", "tokenizer.json");
+  ASSERT_TRUE(json) << json.error().message();
+  EXPECT_EQ(json->find("merges")->as_array().size(), 280'147u);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// Resident bytes of this process, now ("VmRSS:") or at most ("VmHWM:").
+uint64_t resident(std::string_view field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(field)) return std::stoull(line.substr(field.size() + 1)) << 10;
+  }
+  return 0;
+}
+
+TEST(Json, MegabytesOfTinyValuesTakeLittleMemory) {
+  constexpr uint64_t bytes_max = 64ull << 20;
+  for (const std::string_view unit :
+       {"[]", "{}", "0", "[0]", "[[]]", "[0,0,0]", "[0,0,0,0,0]", R"({"":0})", R"("")"}) {
+    const std::string text = repeated(unit, 1'100'000, '[', ']');
+    std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
+    const uint64_t calm = resident("VmRSS:");
+    const auto json = parse_json(text, "x");
+    ASSERT_FALSE(json) << unit;
+    EXPECT_EQ(json.error().kind, ErrorKind::limit_exceeded) << unit;
+    EXPECT_LT(resident("VmHWM:"), calm + bytes_max) << unit;
+  }
+}
+#endif
 
 TEST(Json, DuplicateKeys) {
   auto last_wins = parse_json(R"({"a":1,"b":2,"a":3})", "x");

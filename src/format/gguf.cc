@@ -32,6 +32,7 @@
 
 #include "base/bytes.h"
 #include "base/limits.h"
+#include "format/decoder_check.h"
 
 namespace format {
 namespace {
@@ -119,7 +120,7 @@ class GgufParser {
  private:
   tl::unexpected<base::Error> bad(std::string_view field, std::string why,
                                   ErrorKind kind = ErrorKind::invalid_input) const {
-    return fail(kind, fmt::format("{}: {}", out_.file_, field), std::move(why));
+    return fail(kind, fmt::format("{}: {}", out_.file_, field), std::move(why), get_another);
   }
 
   // Makes `count` more bytes readable at the cursor.
@@ -436,8 +437,8 @@ const GgufValue* GgufHeader::find(std::string_view key) const {
 
 tl::unexpected<base::Error> GgufHeader::wrong_type(std::string_view key,
                                                    std::string_view wanted) const {
-  return fail(ErrorKind::invalid_input,
-              fmt::format("{}: key {} is not {}", file_, base::shown_name(key), wanted));
+  return fail(ErrorKind::invalid_input, fmt::format("{}: key {}", file_, base::shown_name(key)),
+              fmt::format("is not {}", wanted), get_another);
 }
 
 std::string_view GgufHeader::text_at(uint64_t at, uint64_t bytes) const {

@@ -10,6 +10,8 @@
 
 #include "format/decoder_check.h"
 #include "format/gguf.h"
+#include "format/gguf_deepseek.h"
+#include "format/gguf_keys.h"
 #include "format/gguf_tokenizer.h"
 #include "format/model_names.h"
 #include "format/opened.h"
@@ -23,57 +25,6 @@ using base::fail;
 constexpr int64_t shards_max = 1024;
 constexpr size_t shown_text_bytes_max = 200;
 constexpr size_t rope_divisors_bytes_each = 4;
-
-// Reads the keys of one architecture.
-class ConfigReader {
- public:
-  ConfigReader(const GgufHeader& header, std::string prefix)
-      : header_(header), prefix_(std::move(prefix)) {}
-
-  std::string key(std::string_view rest) const { return prefix_ + "." + std::string(rest); }
-  std::string shown(std::string_view rest) const { return "key " + base::shown_name(key(rest)); }
-  tl::unexpected<base::Error> bad(std::string_view rest, std::string why,
-                                  ErrorKind kind = ErrorKind::invalid_input) const {
-    return fail(kind, fmt::format("{}: {}", header_.file(), shown(rest)), std::move(why));
-  }
-
-  base::Result<int> size(std::string_view rest, int64_t most) const {
-    ASSIGN(const auto value, header_.integer(key(rest)));
-    if (!value) return bad(rest, "is missing");
-    return checked_size(header_.file(), shown(rest), *value, most);
-  }
-  base::Result<std::optional<int>> size_or_nothing(std::string_view rest, int64_t most) const {
-    if (!header_.has(key(rest))) return std::optional<int>();
-    ASSIGN(const int value, size(rest, most));
-    return std::optional<int>(value);
-  }
-  // A number, or a list of one for each layer; the lists of the supported models are all equal.
-  base::Result<int> size_by_layer(std::string_view rest, int64_t most, int layers) const {
-    const GgufValue* value = header_.find(key(rest));
-    if (value == nullptr || value->type != GgufType::array) return size(rest, most);
-    ASSIGN(const auto list, header_.integers(key(rest)));
-    if (!list || list->size() != static_cast<size_t>(layers)) {
-      return bad(rest, fmt::format("must have one entry for each of {} layers", layers));
-    }
-    for (const int64_t entry : *list) {
-      TRY(checked_size(header_.file(), shown(rest), entry, most));
-      if (entry != list->front()) {
-        return bad(rest, "differs from layer to layer", ErrorKind::unsupported);
-      }
-    }
-    return static_cast<int>(list->front());
-  }
-  base::Result<double> number(std::string_view rest, std::optional<double> absent) const {
-    ASSIGN(const auto value, header_.number(key(rest)));
-    if (value) return *value;
-    if (!absent) return bad(rest, "is missing");
-    return *absent;
-  }
-
- private:
-  const GgufHeader& header_;
-  std::string prefix_;
-};
 
 std::string file_type_name(int64_t id) {
   constexpr std::array<std::string_view, 39> names = {
@@ -122,18 +73,23 @@ class GgufModel final : public OpenedModel {
   base::Result<ModelConfig> config() const override;
 
  private:
-  bool is_dense_decoder() const {
-    return architecture_ == "llama" || architecture_ == "qwen2" || architecture_ == "qwen3";
+  bool is_deepseek() const { return architecture_ == "deepseek" || architecture_ == "deepseek2"; }
+  bool is_known() const {
+    return architecture_ == "llama" || architecture_ == "qwen2" || architecture_ == "qwen3" ||
+           is_deepseek();
   }
   base::Result<void> check_split(const GgufHeader& shard, int64_t index) const;
   base::Result<void> check_tensor_count() const;
   base::Result<void> add_tensors(const GgufHeader& shard, int file);
-  base::Result<void> read_sizes(const ConfigReader& keys, ModelConfig& config) const;
-  base::Result<void> read_rope(const ConfigReader& keys, ModelConfig& config) const;
-  base::Result<void> read_scaling(const ConfigReader& keys, ModelConfig& config) const;
+  base::Result<void> add_halves(const TensorInfo& fused);
+  void unfold_kv_b(TensorInfo& tensor) const;
+  base::Result<void> read_sizes(const GgufKeys& keys, ModelConfig& config) const;
+  base::Result<void> read_vocabulary(const GgufKeys& keys, ModelConfig& config) const;
+  base::Result<void> read_rope(const GgufKeys& keys, ModelConfig& config) const;
+  base::Result<void> read_scaling(const GgufKeys& keys, ModelConfig& config) const;
   base::Result<void> read_rope_divisors(ModelConfig& config) const;
   base::Result<void> read_descriptions(ModelConfig& config) const;
-  base::Result<void> refuse_experts(const ConfigReader& keys) const;
+  base::Result<void> refuse_experts(const GgufKeys& keys) const;
 
   GgufHeader header_;
   std::string architecture_;
@@ -171,44 +127,104 @@ base::Result<void> GgufModel::check_tensor_count() const {
 }
 
 base::Result<void> GgufModel::add_tensors(const GgufHeader& shard, int file) {
+  constexpr std::string_view fused_suffix = ".mlp.experts.gate_up_proj.weight";
   for (const GgufTensor& from : shard.tensors()) {
     TensorInfo tensor;
-    tensor.name = is_dense_decoder() ? normal_name(from.name) : from.name;
+    tensor.name = is_known() ? normal_name(from.name) : from.name;
     tensor.file_name_of_tensor = from.name;
     tensor.dtype = from.dtype;
+    tensor.stored = from.dtype;
     tensor.shape.assign(from.ne.rbegin(), from.ne.rend());
     tensor.file = file;
     tensor.offset = from.offset;
     tensor.bytes = from.bytes;
-    TRY(add(std::move(tensor)));
+    if (architecture_ == "deepseek2") unfold_kv_b(tensor);
+    if (is_deepseek() && tensor.name.ends_with(fused_suffix)) {
+      TRY(add_halves(tensor));
+    } else {
+      TRY(add(std::move(tensor)));
+    }
   }
   return {};
 }
 
+// ffn_gate_up_exps: of each expert first the rows of gate, then those of up.
+base::Result<void> GgufModel::add_halves(const TensorInfo& fused) {
+  constexpr std::string_view both = "gate_up_proj.weight";
+  if (fused.shape.size() != 3 || fused.shape[1] % 2 != 0) {
+    return fail(
+        ErrorKind::invalid_input,
+        fmt::format("{}: tensor {}", header_.file(), base::shown_name(fused.file_name_of_tensor)),
+        fmt::format("has shape [{}], three lengths with an even second were expected",
+                    fmt::join(fused.shape, ", ")),
+        get_another);
+  }
+  const uint64_t experts = fused.shape[0];
+  if (experts > deepseek_limits::experts_max) {
+    return fail(ErrorKind::limit_exceeded,
+                fmt::format("{}: tensor {} holds {} experts", header_.file(),
+                            base::shown_name(fused.file_name_of_tensor), experts),
+                fmt::format("at most {} are possible", deepseek_limits::experts_max), get_another);
+  }
+  const uint64_t half_bytes = fused.bytes / experts / 2;
+  for (const std::string_view half : {"gate_proj.weight", "up_proj.weight"}) {
+    TensorInfo tensor = fused;
+    tensor.name.replace(tensor.name.size() - both.size(), both.size(), half);
+    tensor.shape[1] /= 2;
+    GatheredTensor gathered;
+    gathered.part_bytes = half_bytes;
+    const uint64_t start = fused.offset + (half.front() == 'u' ? half_bytes : 0);
+    for (uint64_t i = 0; i < experts; ++i) {
+      gathered.parts.push_back({fused.file, start + i * 2 * half_bytes});
+    }
+    TRY(add(std::move(tensor), std::move(gathered)));
+  }
+  return {};
+}
+
+// Some converters leave k_b and v_b with the heads folded into the rows. The bytes are the same.
+void GgufModel::unfold_kv_b(TensorInfo& tensor) const {
+  const bool of_kv_b = tensor.name.ends_with(".self_attn.k_b_proj.weight") ||
+                       tensor.name.ends_with(".self_attn.v_b_proj.weight");
+  if (!of_kv_b || tensor.shape.size() != 2) return;
+  const auto heads = header_.integer(architecture_ + ".attention.head_count");
+  if (!heads || !*heads || **heads < 1) return;  // config() will say what is wrong
+  const auto count = static_cast<uint64_t>(**heads);
+  if (tensor.shape[0] % count != 0) return;
+  tensor.shape = {count, tensor.shape[0] / count, tensor.shape[1]};
+}
+
 base::Result<ModelConfig> GgufModel::config() const {
-  if (!is_dense_decoder()) {
+  if (!is_known()) {
+    if (auto error = newer_family(header_.file(), architecture_)) return fail(std::move(*error));
     return fail(ErrorKind::unsupported,
                 fmt::format("{}: key \"general.architecture\" is {}", header_.file(),
                             base::shown_name(architecture_)),
-                "this version runs llama, qwen2 and qwen3");
+                "this version runs llama, qwen2, qwen3, deepseek and deepseek2",
+                "take a model of one of these families");
   }
-  const ConfigReader keys(header_, architecture_);
+  const GgufKeys keys(header_, architecture_);
   ModelConfig config;
   config.architecture = architecture_;
-  TRY(refuse_experts(keys));
+  if (!is_deepseek()) TRY(refuse_experts(keys));
   TRY(read_sizes(keys, config));
   TRY(read_rope(keys, config));
   TRY(read_scaling(keys, config));
+  int mtp_layers_stated = 0;
+  if (is_deepseek()) {
+    ASSIGN(mtp_layers_stated, read_gguf_mtp(keys, *this, config));
+    TRY(read_gguf_deepseek(keys, *this, config));
+  }
   config.qk_norm = architecture_ == "qwen3";
   config.tied_head = find("lm_head.weight") == nullptr;
   TRY(check_numbers(header_.file(), config));
   TRY(read_rope_divisors(config));
   TRY(read_descriptions(config));
-  TRY(check_tensors(*this, header_.file(), config));
+  TRY(check_tensors(*this, header_.file(), config, mtp_layers_stated));
   return config;
 }
 
-base::Result<void> GgufModel::refuse_experts(const ConfigReader& keys) const {
+base::Result<void> GgufModel::refuse_experts(const GgufKeys& keys) const {
   ASSIGN(const auto experts, header_.integer(keys.key("expert_count")));
   if (experts.value_or(0) != 0) {
     return keys.bad("expert_count", "mixtures of experts are not run by this version",
@@ -217,7 +233,7 @@ base::Result<void> GgufModel::refuse_experts(const ConfigReader& keys) const {
   return {};
 }
 
-base::Result<void> GgufModel::read_sizes(const ConfigReader& keys, ModelConfig& config) const {
+base::Result<void> GgufModel::read_sizes(const GgufKeys& keys, ModelConfig& config) const {
   using namespace decoder_limits;
   ASSIGN(config.layers, keys.size("block_count", layers_max));
   ASSIGN(config.hidden, keys.size("embedding_length", hidden_max));
@@ -231,6 +247,8 @@ base::Result<void> GgufModel::read_sizes(const ConfigReader& keys, ModelConfig& 
   ASSIGN(config.context_tokens_max, keys.size("context_length", context_tokens_max));
   ASSIGN(config.rms_eps, keys.number("attention.layer_norm_rms_epsilon", std::nullopt));
 
+  TRY(read_vocabulary(keys, config));
+  if (architecture_ == "deepseek2") return {};  // its heads have sizes of their own
   ASSIGN(const auto key_length, keys.size_or_nothing("attention.key_length", head_dim_max));
   ASSIGN(const auto value_length, keys.size_or_nothing("attention.value_length", head_dim_max));
   if (!key_length && config.hidden % config.heads != 0) {
@@ -244,6 +262,11 @@ base::Result<void> GgufModel::read_sizes(const ConfigReader& keys, ModelConfig& 
   if (value_length.value_or(config.head_dim) != config.head_dim) {
     return keys.bad("attention.value_length", "differs from key_length", ErrorKind::unsupported);
   }
+  return {};
+}
+
+base::Result<void> GgufModel::read_vocabulary(const GgufKeys& keys, ModelConfig& config) const {
+  using namespace decoder_limits;
   const TensorInfo* embedding = find("model.embed_tokens.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) {
     return fail(ErrorKind::invalid_input,
@@ -259,7 +282,13 @@ base::Result<void> GgufModel::read_sizes(const ConfigReader& keys, ModelConfig& 
   return {};
 }
 
-base::Result<void> GgufModel::read_rope(const ConfigReader& keys, ModelConfig& config) const {
+base::Result<void> GgufModel::read_rope(const GgufKeys& keys, ModelConfig& config) const {
+  ASSIGN(config.rope_base, keys.number("rope.freq_base", 10000.0));
+  // The converter permutes the rows of q and k for llama and deepseek; those of deepseek2 lie in
+  // pairs from the beginning.
+  config.rope_layout = architecture_ == "llama" || is_deepseek() ? RopeLayout::adjacent_pairs
+                                                                 : RopeLayout::half_split;
+  if (architecture_ == "deepseek2") return {};  // rotates a part of each head: read_gguf_deepseek
   ASSIGN(const auto rotary,
          keys.size_or_nothing("rope.dimension_count", decoder_limits::head_dim_max));
   if (rotary.value_or(config.head_dim) > config.head_dim) {
@@ -270,14 +299,10 @@ base::Result<void> GgufModel::read_rope(const ConfigReader& keys, ModelConfig& c
     return keys.bad("rope.dimension_count", "rotates only a part of each head",
                     ErrorKind::unsupported);
   }
-  ASSIGN(config.rope_base, keys.number("rope.freq_base", 10000.0));
-  // The converter permutes the rows of q and k for llama, and only for it.
-  config.rope_layout =
-      architecture_ == "llama" ? RopeLayout::adjacent_pairs : RopeLayout::half_split;
   return {};
 }
 
-base::Result<void> GgufModel::read_scaling(const ConfigReader& keys, ModelConfig& config) const {
+base::Result<void> GgufModel::read_scaling(const GgufKeys& keys, ModelConfig& config) const {
   RopeScaling& scaling = config.rope_scaling;
   ASSIGN(const auto type, header_.text(keys.key("rope.scaling.type")));
   ASSIGN(const auto old_linear, header_.number(keys.key("rope.scale_linear")));
@@ -308,7 +333,9 @@ base::Result<void> GgufModel::read_scaling(const ConfigReader& keys, ModelConfig
   // R1-0528-Qwen3).
   ASSIGN(const double yarn_attn, keys.number("rope.scaling.yarn_attn_factor", 1.0));
   ASSIGN(const double attn, keys.number("rope.scaling.attn_factor", yarn_attn));
-  scaling.attention_factor = yarn_multiplier(scaling.factor) * attn;
+  // Latent attention has the multiplier in its softmax scale, and none on cos and sin.
+  const double own = architecture_ == "deepseek2" ? 1.0 : yarn_multiplier(scaling.factor);
+  scaling.attention_factor = own * attn;
   return {};
 }
 
@@ -319,7 +346,8 @@ base::Result<void> GgufModel::read_rope_divisors(ModelConfig& config) const {
     return fail(ErrorKind::invalid_input, header_.file() + ": tensor rope_freqs.weight",
                 std::move(why));
   };
-  const uint64_t pairs = static_cast<uint64_t>(config.head_dim) / 2;
+  const int rotary = config.mla ? config.mla->qk_rope_dim : config.head_dim;
+  const uint64_t pairs = static_cast<uint64_t>(rotary) / 2;
   if (tensor->dtype != tensor::Dtype::f32 || tensor->shape != std::vector<uint64_t>{pairs}) {
     return bad(fmt::format("must be F32 with {} entries, one for each pair of a head", pairs));
   }

@@ -1,4 +1,5 @@
-// config.json of transformers, for LlamaForCausalLM, Qwen2ForCausalLM and Qwen3ForCausalLM.
+// config.json of transformers, for LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM and the
+// DeepSeek families (hf_deepseek.cc).
 //
 // Rules: a size is a whole number in its range, required unless said otherwise: hidden_size,
 // intermediate_size, num_hidden_layers, num_attention_heads, vocab_size, max_position_embeddings,
@@ -12,7 +13,11 @@
 #include <cmath>
 
 #include "format/decoder_check.h"
+#include "format/deepseek_check.h"
 #include "format/gguf.h"
+#include "format/hf_deepseek.h"
+#include "format/hf_fields.h"
+#include "format/hf_tensors.h"
 
 namespace format {
 namespace {
@@ -20,89 +25,53 @@ namespace {
 using base::ErrorKind;
 using base::fail;
 using base::Json;
+using namespace hf;
 
-constexpr std::string_view file_name = "config.json";
+struct Family {
+  std::string_view full, ours;
+  std::string_view types[2];  // model_type
+};
+constexpr Family families[] = {{"LlamaForCausalLM", "llama", {"llama"}},
+                               {"Qwen2ForCausalLM", "qwen2", {"qwen2"}},
+                               {"Qwen3ForCausalLM", "qwen3", {"qwen3"}},
+                               {"DeepseekForCausalLM", "deepseek", {"deepseek"}},
+                               {"DeepseekV2ForCausalLM", "deepseek2", {"deepseek_v2"}},
+                               {"DeepseekV3ForCausalLM", "deepseek2", {"deepseek_v3", "kimi_k2"}}};
 
-// The member, or nullptr if absent or null.
-const Json* member(const Json& object, std::string_view key) {
-  const Json* value = object.find(key);
-  return value == nullptr || value->is_null() ? nullptr : value;
+tl::unexpected<base::Error> not_supported(std::string_view key, const std::string& name) {
+  if (auto error = newer_family(file_name, name)) return fail(std::move(*error));
+  return fail(ErrorKind::unsupported, fmt::format("{}: key \"{}\"", file_name, key),
+              base::shown_name(name) + " is not supported",
+              "this version runs Llama, Qwen2, Qwen3 and DeepSeek up to V3.1");
 }
 
-tl::unexpected<base::Error> bad(std::string_view key, std::string why,
-                                ErrorKind kind = ErrorKind::invalid_input) {
-  return fail(kind, fmt::format("{}: key \"{}\"", file_name, key), std::move(why));
-}
-
-base::Result<std::optional<int>> size_or_nothing(const Json& object, std::string_view key,
-                                                 int64_t most) {
-  const Json* value = member(object, key);
-  if (value == nullptr) return std::optional<int>();
-  if (!value->is_integer()) return bad(key, "is not a whole number of a sane size");
-  ASSIGN(const int size,
-         checked_size(file_name, fmt::format("key \"{}\"", key), value->as_integer(), most));
-  return std::optional<int>(size);
-}
-
-base::Result<int> size(const Json& object, std::string_view key, int64_t most) {
-  ASSIGN(const auto value, size_or_nothing(object, key, most));
-  if (!value) return bad(key, "is missing");
-  return *value;
-}
-
-base::Result<std::optional<double>> number_or_nothing(const Json& object, std::string_view key) {
-  const Json* value = member(object, key);
-  if (value == nullptr) return std::optional<double>();
-  if (!value->is_number() || !std::isfinite(value->as_number())) return bad(key, "is not a number");
-  return std::optional<double>(value->as_number());
-}
-
-base::Result<double> number(const Json& object, std::string_view key, double absent) {
-  ASSIGN(const auto value, number_or_nothing(object, key));
-  return value.value_or(absent);
-}
-
-base::Result<double> number(const Json& object, std::string_view key) {
-  ASSIGN(const auto value, number_or_nothing(object, key));
-  if (!value) return bad(key, "is missing");
-  return *value;
-}
-
-base::Result<bool> flag(const Json& object, std::string_view key, bool absent) {
-  const Json* value = member(object, key);
-  if (value == nullptr) return absent;
-  if (!value->is_bool()) return bad(key, "is not true or false");
-  return value->as_bool();
-}
-
-base::Result<std::string> architecture_of(const Json& config) {
-  constexpr std::pair<std::string_view, std::string_view> known[] = {
-      {"LlamaForCausalLM", "llama"}, {"Qwen2ForCausalLM", "qwen2"}, {"Qwen3ForCausalLM", "qwen3"}};
+// By the class that the model was saved from; older files state only the type.
+base::Result<const Family*> family_of(const Json& config) {
   const Json* list = member(config, "architectures");
-  const Json* type = member(config, "model_type");
-  if (type != nullptr && !type->is_string()) return bad("model_type", "is not a string");
+  ASSIGN(const std::string type, string(config, "model_type", ""));
+  const auto has_type = [&](const Family& family) {
+    return type == family.types[0] || (!family.types[1].empty() && type == family.types[1]);
+  };
   if (list != nullptr) {
     if (!list->is_array() || list->as_array().empty() || !list->as_array()[0].is_string()) {
       return bad("architectures", "is not a list of strings");
     }
     const std::string& name = list->as_array()[0].as_string();
-    for (const auto& [full, ours] : known) {
-      if (name != full) continue;
-      if (type != nullptr && type->as_string() != ours) {
-        return bad("model_type", base::shown_name(type->as_string()) +
-                                     " does not go with the architecture " + name);
+    for (const Family& family : families) {
+      if (name != family.full) continue;
+      if (!type.empty() && !has_type(family)) {
+        return bad("model_type",
+                   base::shown_name(type) + " does not go with the architecture " + name);
       }
-      return std::string(ours);
+      return &family;
     }
-    return bad("architectures", base::shown_name(name) + " is not supported",
-               ErrorKind::unsupported);
+    return not_supported("architectures", name);
   }
-  if (type == nullptr) return bad("architectures", "is missing");
-  for (const auto& [full, ours] : known) {
-    if (type->as_string() == ours) return std::string(ours);
+  if (type.empty()) return bad("architectures", "is missing");
+  for (const Family& family : families) {
+    if (has_type(family)) return &family;
   }
-  return bad("model_type", base::shown_name(type->as_string()) + " is not supported",
-             ErrorKind::unsupported);
+  return not_supported("model_type", type);
 }
 
 // transformers' order: attention_factor as it is; else mscale over mscale_all_dim; else YaRN's own.
@@ -184,6 +153,10 @@ base::Result<void> read_sizes(const Json& json, ModelConfig& config) {
   ASSIGN(config.rms_eps, number(json, "rms_norm_eps"));
   ASSIGN(const auto kv, size_or_nothing(json, "num_key_value_heads", heads_max));
   config.kv_heads = kv.value_or(config.heads);
+  if (config.architecture == "deepseek2") {  // heads have sizes of their own
+    config.kv_heads = config.heads;
+    return {};
+  }
   ASSIGN(const auto head_dim, size_or_nothing(json, "head_dim", head_dim_max));
   if (!head_dim && config.hidden % config.heads != 0) {
     return bad("num_attention_heads",
@@ -209,9 +182,11 @@ base::Result<void> check_graph(const Json& json) {
   if (sliding) {
     return bad("use_sliding_window", "true is not supported", ErrorKind::unsupported);
   }
-  if (member(json, "quantization_config") != nullptr) {
-    return bad("quantization_config", "quantised checkpoints are not read by this version",
-               ErrorKind::unsupported);
+  ASSIGN(const auto block, fp8_block(json));
+  if (!block) {
+    return fail(ErrorKind::unsupported, fmt::format("{}: key \"quantization_config\"", file_name),
+                "of quantised checkpoints only FP8 in blocks is read",
+                "take the model in BF16, in FP8 or as GGUF");
   }
   return {};
 }
@@ -257,15 +232,18 @@ base::Result<std::vector<int64_t>> read_token_ids(const Json& object, std::strin
   return ids;
 }
 
-base::Result<ModelConfig> read_hf_config(const Json& json, const Json& generation) {
-  if (!json.is_object()) {
+base::Result<ModelConfig> read_hf_config(const Json& stated, const Json& generation) {
+  if (!stated.is_object()) {
     return fail(ErrorKind::invalid_input, fmt::format("{}: is not an object", file_name));
   }
+  const Json json = from_deepseek_config(stated);
   ModelConfig config;
-  ASSIGN(config.architecture, architecture_of(json));
+  ASSIGN(const Family* family, family_of(json));
+  config.architecture = family->ours;
   TRY(read_sizes(json, config));
   TRY(check_graph(json));
   TRY(read_rope(json, config));
+  TRY(read_hf_deepseek(json, family->full, config));
   ASSIGN(config.tied_head, flag(json, "tie_word_embeddings", false));
   config.qk_norm = config.architecture == "qwen3";
   for (const std::string_view key : {"bos_token_id", "eos_token_id"}) {

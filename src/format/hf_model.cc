@@ -5,13 +5,20 @@
 // The map decides which shard a tensor is read from; file names are never composed. Rules: a file
 // of the map is a plain name that ends in .safetensors, inside the directory; every tensor of the
 // map is in its shard. Pickled checkpoints (.bin, .pt) are never opened.
+//
+// A checkpoint of DeepSeek's own inference code is model0-mp1.safetensors beside a config.json of
+// its own keys; one that was cut for several processes is not read.
 #include <algorithm>
+#include <filesystem>
 
 #include "base/bytes.h"
 #include "format/byte_source.h"
 #include "format/decoder_check.h"
+#include "format/deepseek_check.h"
 #include "format/gguf.h"
 #include "format/hf_config.h"
+#include "format/hf_deepseek.h"
+#include "format/hf_tensors.h"
 #include "format/hf_tokenizer.h"
 #include "format/opened.h"
 #include "format/safetensors.h"
@@ -28,6 +35,7 @@ constexpr uint64_t config_bytes_max = 4 << 20;
 constexpr uint64_t index_bytes_max = 64 << 20;
 constexpr uint64_t tokenizer_bytes_max = 64 << 20;
 constexpr size_t shards_max = 1024;
+constexpr size_t name_shown_bytes_max = 200;
 constexpr std::string_view weights_suffix = ".safetensors";
 
 base::Result<Json> read_object(const ByteSource& source, uint64_t bytes_max,
@@ -54,6 +62,8 @@ class HfModel final : public OpenedModel {
  public:
   base::Result<void> open_directory(const std::string& directory);
   base::Result<void> open_single(std::unique_ptr<ByteSource> file);
+  // What open_directory() does, from parts: `weights` is one .safetensors file.
+  base::Result<void> open_parts(Json config, Json generation, std::unique_ptr<ByteSource> weights);
 
   std::string container() const override { return "safetensors"; }
   Json metadata() const override { return config_.is_null() ? Json::object() : config_; }
@@ -63,10 +73,12 @@ class HfModel final : public OpenedModel {
  private:
   base::Result<void> open_weights(const std::string& directory);
   base::Result<void> open_sharded(const std::string& directory, const ByteSource& index);
-  base::Result<void> add_entries(const std::vector<SafetensorsEntry>& entries,
-                                 std::unique_ptr<ByteSource> file);
+  void take_entries(const std::vector<SafetensorsEntry>& entries, std::unique_ptr<ByteSource> file);
+  base::Result<void> add_normal();
   tl::unexpected<base::Error> no_weights(const std::string& directory) const;
 
+  std::vector<TensorInfo> raw_;  // until they are normalised
+  std::string directory_name_;
   Json config_, generation_;
   std::unique_ptr<ByteSource> tokenizer_, tokenizer_config_, chat_template_;
 };
@@ -75,31 +87,74 @@ void add_entry(const SafetensorsEntry& entry, int file, TensorInfo& tensor) {
   tensor.name = entry.name;
   tensor.file_name_of_tensor = entry.name;
   tensor.dtype = entry.dtype;
+  tensor.stored = entry.dtype;
   tensor.shape = entry.shape;
   tensor.file = file;
   tensor.offset = entry.offset;
   tensor.bytes = entry.bytes;
 }
 
-base::Result<void> HfModel::add_entries(const std::vector<SafetensorsEntry>& entries,
-                                        std::unique_ptr<ByteSource> file) {
+void HfModel::take_entries(const std::vector<SafetensorsEntry>& entries,
+                           std::unique_ptr<ByteSource> file) {
   files_.push_back(std::move(file));
   const int index = static_cast<int>(files_.size()) - 1;
   for (const SafetensorsEntry& entry : entries) {
-    TensorInfo tensor;
-    add_entry(entry, index, tensor);
-    TRY(add(std::move(tensor)));
+    raw_.emplace_back();
+    add_entry(entry, index, raw_.back());
   }
+}
+
+base::Result<void> HfModel::add_normal() {
+  ASSIGN(const auto block, fp8_block(config_));
+  ASSIGN(NormalTensors normal, normal_hf_tensors(std::move(raw_), block, files_));
+  for (TensorInfo& tensor : normal.tensors) {
+    if (tensor.source >= 0) {
+      GatheredTensor& gathered = normal.gathered[static_cast<size_t>(tensor.source)];
+      TRY(add(std::move(tensor), std::move(gathered)));
+    } else {
+      TRY(add(std::move(tensor)));
+    }
+  }
+  raw_ = {};
   finish();
   return {};
 }
 
+// One shard of a model, perhaps: its tensors stay as they are.
 base::Result<void> HfModel::open_single(std::unique_ptr<ByteSource> file) {
   ASSIGN(const auto entries, parse_safetensors(*file));
-  return add_entries(entries, std::move(file));
+  take_entries(entries, std::move(file));
+  for (TensorInfo& tensor : raw_) TRY(add(std::move(tensor)));
+  raw_ = {};
+  finish();
+  return {};
+}
+
+base::Result<void> HfModel::open_parts(Json config, Json generation,
+                                       std::unique_ptr<ByteSource> weights) {
+  config_ = std::move(config);
+  generation_ = std::move(generation);
+  ASSIGN(const auto entries, parse_safetensors(*weights));
+  take_entries(entries, std::move(weights));
+  return add_normal();
+}
+
+// "org--name" of a Hugging Face cache, or the last part of the path.
+std::string name_of_directory(const std::string& directory) {
+  namespace fs = std::filesystem;
+  fs::path path = fs::path(directory).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  std::string name = path.filename().string();
+  if (path.parent_path().filename() == "snapshots") {
+    name = path.parent_path().parent_path().filename().string();
+    const size_t last = name.rfind("--");
+    if (last != std::string::npos) name = name.substr(last + 2);
+  }
+  return name == "." || name == ".." ? "" : name;
 }
 
 base::Result<void> HfModel::open_directory(const std::string& directory) {
+  directory_name_ = name_of_directory(directory);
   ASSIGN(const auto config, open_if_there(directory, "config.json"));
   ASSIGN(const auto generation, open_if_there(directory, "generation_config.json"));
   ASSIGN(tokenizer_, open_if_there(directory, "tokenizer.json"));
@@ -116,11 +171,17 @@ base::Result<void> HfModel::open_directory(const std::string& directory) {
 }
 
 base::Result<void> HfModel::open_weights(const std::string& directory) {
-  ASSIGN(auto single, open_if_there(directory, "model.safetensors"));
-  if (single) return open_single(std::move(single));
+  for (const std::string_view name : {"model.safetensors", "model0-mp1.safetensors"}) {
+    ASSIGN(auto single, open_if_there(directory, name));
+    if (!single) continue;
+    ASSIGN(const auto entries, parse_safetensors(*single));
+    take_entries(entries, std::move(single));
+    return add_normal();
+  }
   ASSIGN(const auto index, open_if_there(directory, "model.safetensors.index.json"));
-  if (index) return open_sharded(directory, *index);
-  return no_weights(directory);
+  if (!index) return no_weights(directory);
+  TRY(open_sharded(directory, *index));
+  return add_normal();
 }
 
 tl::unexpected<base::Error> HfModel::no_weights(const std::string& directory) const {
@@ -131,6 +192,14 @@ tl::unexpected<base::Error> HfModel::no_weights(const std::string& directory) co
           fmt::format("{}: has only {}, a pickled checkpoint", base::shown_name(directory), name),
           "unpickling runs code from the file, so this program never does it",
           "get the model as safetensors or GGUF");
+    }
+  }
+  for (const int parts : {2, 4, 8, 16, 32}) {
+    if (open_in_directory(directory, fmt::format("model0-mp{}.safetensors", parts))) {
+      return fail(ErrorKind::unsupported,
+                  fmt::format("{}: was cut for {} processes", base::shown_name(directory), parts),
+                  "each of its files holds a part of every tensor",
+                  "convert it with --model-parallel 1, or get it in Hugging Face layout");
     }
   }
   return fail(ErrorKind::not_found,
@@ -181,7 +250,7 @@ base::Result<void> HfModel::open_sharded(const std::string& directory, const Byt
     // In the order of the file, so that loading reads it from front to back.
     std::sort(chosen.begin(), chosen.end(),
               [](const auto& a, const auto& b) { return a.offset < b.offset; });
-    TRY(add_entries(chosen, std::move(*file)));
+    take_entries(chosen, std::move(*file));
   }
   return {};
 }
@@ -193,7 +262,13 @@ base::Result<ModelConfig> HfModel::config() const {
                 "open the directory that holds config.json and the weights");
   }
   ASSIGN(ModelConfig config, read_hf_config(config_, generation_));
-  TRY(check_tensors(*this, "config.json", config));
+  if (config.name.empty()) config.name = clean_text(directory_name_, name_shown_bytes_max);
+  if (config.mla) config.mla->kv_b_split = has_split_kv_b(*this);
+  ASSIGN(const int stated, stated_mtp_layers(config_));
+  if (config.architecture == "deepseek2") {
+    ASSIGN(config.mtp_layers, find_mtp_layers(*this, "config.json", config.layers, stated));
+  }
+  TRY(check_tensors(*this, "config.json", config, stated));
   return config;
 }
 
@@ -225,6 +300,13 @@ base::Result<text::TokenizerSpec> HfModel::tokenizer() const {
 base::Result<std::unique_ptr<ModelFiles>> open_hf_directory(const std::string& directory) {
   auto model = std::make_unique<HfModel>();
   TRY(model->open_directory(directory));
+  return std::unique_ptr<ModelFiles>(std::move(model));
+}
+
+base::Result<std::unique_ptr<ModelFiles>> open_hf_parts(base::Json config, base::Json generation,
+                                                        std::unique_ptr<ByteSource> weights) {
+  auto model = std::make_unique<HfModel>();
+  TRY(model->open_parts(std::move(config), std::move(generation), std::move(weights)));
   return std::unique_ptr<ModelFiles>(std::move(model));
 }
 

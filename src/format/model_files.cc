@@ -4,6 +4,7 @@
 #include <cstring>
 #include <sys/stat.h>
 
+#include "format/decoder_check.h"
 #include "format/opened.h"
 
 namespace format {
@@ -22,11 +23,14 @@ const TensorInfo* OpenedModel::find(std::string_view name) const {
 base::Result<void> OpenedModel::read(const TensorInfo& tensor, uint64_t from,
                                      std::span<uint8_t> out) const {
   const auto file = static_cast<size_t>(tensor.file);
-  if (tensor.file < 0 || file >= files_.size() || from > tensor.bytes ||
-      out.size() > tensor.bytes - from) {
+  const auto source = static_cast<size_t>(tensor.source);
+  const bool gathered = tensor.source >= 0;
+  if ((gathered ? source >= gathered_.size() : tensor.file < 0 || file >= files_.size()) ||
+      from > tensor.bytes || out.size() > tensor.bytes - from) {
     return fail(ErrorKind::internal, fmt::format("tensor {}: {} bytes at {} are not inside it",
                                                  tensor.name, out.size(), from));
   }
+  if (gathered) return read_gathered(gathered_[source], files_, tensor.name, from, out);
   return files_[file]->read(tensor.offset + from, out);
 }
 
@@ -43,9 +47,21 @@ base::Result<void> OpenedModel::add(TensorInfo tensor) {
         files_.empty() ? "" : files_[static_cast<size_t>(tensor.file)]->shown() + ": ";
     return fail(ErrorKind::invalid_input,
                 fmt::format("{}tensor {} stands there twice", file,
-                            base::shown_name(tensor.file_name_of_tensor)));
+                            base::shown_name(tensor.file_name_of_tensor)),
+                fmt::format("another one is called {} here too", base::shown_name(tensor.name)),
+                get_another);
   }
   tensors_.push_back(std::move(tensor));
+  return {};
+}
+
+base::Result<void> OpenedModel::add(TensorInfo tensor, GatheredTensor gathered) {
+  tensor.bytes = gathered.part_bytes * gathered.parts.size();
+  tensor.source = static_cast<int>(gathered_.size());
+  TRY(add(std::move(tensor)));
+  tensors_.back().file = -1;
+  tensors_.back().offset = 0;
+  gathered_.push_back(std::move(gathered));
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "format/byte_source.h"
+#include "format/gathered.h"
 #include "format/model_files.h"
 
 namespace format {
@@ -21,12 +22,16 @@ class OpenedModel : public ModelFiles {
  protected:
   // An error if a tensor of this normal name is there already.
   base::Result<void> add(TensorInfo tensor);
+  // `gathered` says how the tensor is read; tensor.file is any of its files, for the error. Sets
+  // source, bytes, file and offset.
+  base::Result<void> add(TensorInfo tensor, GatheredTensor gathered);
   void finish() { tensors_.shrink_to_fit(); }
 
   std::vector<std::unique_ptr<ByteSource>> files_;
 
  private:
   std::vector<TensorInfo> tensors_;
+  std::vector<GatheredTensor> gathered_;
   std::unordered_map<std::string, size_t> by_name_;
 };
 
@@ -40,5 +45,8 @@ base::Result<std::unique_ptr<ModelFiles>> open_gguf_path(const std::string& path
 // A directory in Hugging Face layout, or one .safetensors file without its configuration.
 base::Result<std::unique_ptr<ModelFiles>> open_hf_directory(const std::string& directory);
 base::Result<std::unique_ptr<ModelFiles>> open_safetensors_file(std::unique_ptr<ByteSource> file);
+// What a directory with one file of weights is, from its parts (tests and fuzz targets).
+base::Result<std::unique_ptr<ModelFiles>> open_hf_parts(base::Json config, base::Json generation,
+                                                        std::unique_ptr<ByteSource> weights);
 
 }  // namespace format

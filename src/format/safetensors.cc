@@ -20,6 +20,7 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
+#include "format/decoder_check.h"
 
 namespace format {
 namespace {
@@ -69,7 +70,7 @@ class HeaderReader {
  private:
   tl::unexpected<base::Error> bad(std::string_view field, std::string why) const {
     return fail(ErrorKind::invalid_input, fmt::format("{}: {}", source_.shown(), field),
-                std::move(why));
+                std::move(why), get_another);
   }
   static std::string shown(std::string_view name) { return "tensor " + base::shown_name(name); }
 
