@@ -61,6 +61,7 @@ FUZZED = {
     "src/base/json.cc": "src/base/json_fuzz.cc",
     "src/format/gguf.cc": "src/format/gguf_fuzz.cc",
     "src/format/safetensors.cc": "src/format/safetensors_fuzz.cc",
+    "src/format/hf_tensors.cc": "src/format/hf_tensors_fuzz.cc",
     "src/engine/wire.cc": "src/engine/wire_fuzz.cc",
 }
 LINE_COLUMNS_MAX = 100

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "format/deepseek_check.h"
@@ -379,6 +380,52 @@ TEST(Fp8, AScaleThatIsNoNumberIsAnErrorWhenItIsRead) {
   }
 }
 
+// Weights, their scales and the experts of a layer may lie in different shards.
+TEST(Fp8, ShardsAreOneModel) {
+  const TinyHf whole = TinyHf::deepseek_v3(true);
+  const fs::path directory = fs::temp_directory_path() / fmt::format("tiny-shards-{}", getpid());
+  fs::create_directories(directory);
+  TinyHf shards[2];
+  Json map = Json::object();
+  for (size_t i = 0; i < whole.tensors.size(); ++i) {
+    TinyHf::Tensor tensor = whole.tensors[i];
+    const bool scales = tensor.name.ends_with("_scale_inv");
+    const uint64_t numbers = tensor.shape[0] * (tensor.shape.size() == 2 ? tensor.shape[1] : 1);
+    for (uint64_t k = 0; scales && k < numbers; ++k) {
+      const float value = 0.25f + static_cast<float>(i + k);
+      tensor.data.append(reinterpret_cast<const char*>(&value), sizeof(value));
+    }
+    if (tensor.dtype == "F8_E4M3") tensor.data.assign(numbers, static_cast<char>(0x30 + i % 64));
+    shards[i % 2].tensors.push_back(tensor);
+    map.set(tensor.name, fmt::format("part-{}.safetensors", i % 2));
+  }
+  for (const int i : {0, 1}) {
+    std::ofstream(directory / fmt::format("part-{}.safetensors", i)) << shards[i].bytes();
+  }
+  Json index = Json::object();
+  index.set("weight_map", std::move(map));
+  std::ofstream(directory / "model.safetensors.index.json") << index.dump();
+  std::ofstream(directory / "config.json") << whole.config.dump();
+
+  TinyHf single = whole;
+  single.tensors = shards[0].tensors;
+  single.tensors.insert(single.tensors.end(), shards[1].tensors.begin(), shards[1].tensors.end());
+  const auto one = single.open();
+  const auto two = open(directory.string());
+  fs::remove_all(directory);
+  ASSERT_TRUE(one.has_value()) << one.error().message();
+  ASSERT_TRUE(two);
+  EXPECT_EQ(config_of(*two).parameters, config_of(**one).parameters);
+  EXPECT_EQ(config_of(*two).name, fmt::format("tiny-shards-{}", getpid()));
+  ASSERT_EQ(two->tensors().size(), (*one)->tensors().size());
+  for (const TensorInfo& tensor : two->tensors()) {
+    const TensorInfo* twin = (*one)->find(tensor.name);
+    ASSERT_NE(twin, nullptr) << tensor.name;
+    EXPECT_EQ(tensor.shape, twin->shape);
+    EXPECT_EQ(bytes_of(*two, tensor), bytes_of(**one, *twin)) << tensor.name;
+  }
+}
+
 // --- names ---
 
 TEST(Names, OfGguf) {
@@ -594,6 +641,49 @@ TEST(Gguf, FirstGenerationHasPlainAttention) {
   EXPECT_EQ(config.moe->scoring, Scoring::softmax);
   EXPECT_EQ(config.rope_layout, RopeLayout::adjacent_pairs);
   EXPECT_EQ(config.head_dim, 4);
+
+  // DeepSeek Coder's scaling, in the new and the old spelling.
+  v1.set("deepseek.rope.scaling.type", "linear");
+  v1.set("deepseek.rope.scaling.factor", 4.0f);
+  const ModelConfig linear = config_of(**v1.open());
+  EXPECT_EQ(linear.rope_scaling.kind, RopeScaling::Kind::linear);
+  EXPECT_EQ(linear.rope_scaling.factor, 4);
+  v1.drop_key("deepseek.rope.scaling.type");
+  v1.set("deepseek.rope.scale_linear", 4.0f);
+  EXPECT_EQ(config_of(**v1.open()).rope_scaling.kind, RopeScaling::Kind::linear);
+}
+
+// v1 in Hugging Face layout: rows are not permuted, and experts have V1's defaults.
+TEST(HfDeepSeek, FirstGeneration) {
+  TinyHf model = TinyHf::deepseek_v3(false);
+  model.config = *base::parse_json(
+      R"({"architectures":["DeepseekForCausalLM"],"model_type":"deepseek","hidden_size":8,
+          "intermediate_size":12,"moe_intermediate_size":4,"num_hidden_layers":2,
+          "first_k_dense_replace":1,"num_attention_heads":2,"num_key_value_heads":2,
+          "n_routed_experts":4,"n_shared_experts":1,"num_experts_per_tok":2,"moe_layer_freq":1,
+          "norm_topk_prob":false,"scoring_func":"softmax","vocab_size":16,"hidden_act":"silu",
+          "max_position_embeddings":64,"rope_theta":10000,"rms_norm_eps":1e-6})",
+      "tiny");
+  std::erase_if(model.tensors, [](const TinyHf::Tensor& tensor) {
+    return tensor.name.find("self_attn") != std::string::npos ||
+           tensor.name.find("correction") != std::string::npos;
+  });
+  for (const int i : {0, 1}) {
+    for (const char* part : {"q_proj", "k_proj", "v_proj", "o_proj"}) {
+      model.tensors.push_back(
+          {fmt::format("model.layers.{}.self_attn.{}.weight", i, part), "BF16", {8, 8}, ""});
+    }
+  }
+  const auto files = model.open();
+  ASSERT_TRUE(files.has_value()) << files.error().message();
+  const ModelConfig config = config_of(**files);
+  EXPECT_EQ(config.architecture, "deepseek");
+  EXPECT_FALSE(config.mla.has_value());
+  ASSERT_TRUE(config.moe.has_value());
+  EXPECT_EQ(config.rope_layout, RopeLayout::half_split);
+  EXPECT_EQ(config.moe->routed_scale, 1);
+  EXPECT_EQ(config.moe->groups, 1);
+  EXPECT_FALSE(config.moe->correction_bias);
 }
 
 // --- config.json alone ---
