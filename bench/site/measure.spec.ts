@@ -63,7 +63,8 @@ function entries(page: Page, type: string, field: string): Promise<number[]> {
       new Promise<number[]>((resolve) => {
         const out: number[] = [];
         new PerformanceObserver((list) => {
-          for (const entry of list.getEntries()) out.push((entry as never as never[])[name as never]);
+          const found = list.getEntries() as never as Record<string, number>[];
+          for (const entry of found) out.push(entry[name!]!);
         }).observe({ type: kind!, buffered: true });
         setTimeout(() => resolve(out), 500);
       }),
@@ -128,7 +129,8 @@ test('a long chat', async ({ chat, server }) => {
     opened.push(await chat.evaluate(() => (window as never as { opened: Promise<number> }).opened));
     await openChat(chat, '');
   }
-  note('500 messages: from the reply to the last screen, median of 9', 'ms', 300, share(opened, 0.5));
+  const middle = share(opened, 0.5);
+  note('500 messages: from the reply to the last screen, median of 9', 'ms', 300, middle);
 
   for (const id of ids) {
     await openChat(chat, id);
@@ -199,7 +201,8 @@ test('stopping', async ({ chat, server }) => {
     await ended(chat);
   }
   note('from the click to "Stopping…", longest of 5', 'ms', 50, Math.max(...said));
-  note('from the click to the last step of the engine, longest of 5', 'ms', 300, Math.max(...still));
+  const longest = Math.max(...still);
+  note('from the click to the last step of the engine, longest of 5', 'ms', 300, longest);
 });
 
 /** When the engine's counter of steps moved for the last time (200 steps a second until then). */
@@ -209,7 +212,8 @@ async function stoodStill(page: Page, server: Server): Promise<number> {
   let moved = Date.now();
   while (Date.now() - moved < 500) {
     const reply = await page.request.get(`${server.origin}/metrics`, { headers });
-    const now = Number(/^nautile:engine_steps_total(?:\{.*\})? (\d+)/m.exec(await reply.text())![1]);
+    const counted = /^nautile:engine_steps_total(?:\{.*\})? (\d+)/m.exec(await reply.text());
+    const now = Number(counted![1]);
     if (now !== before) moved = Date.now();
     before = now;
   }

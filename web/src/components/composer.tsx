@@ -131,13 +131,14 @@ function SendOrStop({ live, empty, sending, onSend }: SendProps) {
   }, [sending]);
   if (live !== null) {
     const asked = live.stopping.value !== 'no';
+    const words = t(asked ? 'stopping' : 'stop');
     const click = (): void => {
       if (performance.now() - since.current > stopDeafMs) void stop(live);
     };
     return (
-      <button type="button" class="send stop" onClick={click} disabled={asked}>
+      <button type="button" class="send stop" onClick={click} disabled={asked} aria-label={words}>
         <Icon name="stop" />
-        <span>{t(asked ? 'stopping' : 'stop')}</span>
+        <span>{words}</span>
       </button>
     );
   }
@@ -147,6 +148,7 @@ function SendOrStop({ live, empty, sending, onSend }: SendProps) {
     <button
       type="button"
       class="send"
+      aria-label={label}
       onClick={onSend}
       disabled={empty || sending || barred}
       title={barred ? t('offline.send') : undefined}

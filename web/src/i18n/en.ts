@@ -186,7 +186,7 @@ const en = {
   'set.about': 'Nautile {version}',
 
   palette: 'Commands',
-  'palette.ask': 'Type a command or search history',
+  'palette.ask': 'Command or search',
   'palette.none': 'Nothing fits.',
   'palette.find': 'Find in this chat',
   'palette.model': 'Model: {model}',

@@ -195,7 +195,7 @@ const fr: Catalogue = {
   'set.about': 'Nautile {version}',
 
   palette: 'Commandes',
-  'palette.ask': 'Tapez une commande ou cherchez dans l’historique',
+  'palette.ask': 'Commande ou recherche',
   'palette.none': 'Rien ne correspond.',
   'palette.find': 'Chercher dans cette conversation',
   'palette.model': 'Modèle : {model}',
