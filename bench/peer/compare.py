@@ -49,7 +49,8 @@ def build():
 def synthetic(kind):
     path = BENCH / f"r1-distill-qwen-1.5b-shape.{kind}.gguf"
     if not path.exists():
-        sh([str(BENCH / "synth_gguf"), "r1-distill-qwen-1.5b", kind.upper(), str(path) + ".partial"])
+        sh([str(BENCH / "synth_gguf"), "r1-distill-qwen-1.5b", kind.upper(),
+            str(path) + ".partial"])
         os.replace(str(path) + ".partial", path)
     return path
 
