@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds and tests Nautile; called by ./check, which has installed the packages.
 
-usage: ./check [TIER...]      without a tier: all but `real`
+usage: ./check [TIER...]      without a tier: all but `real` and `lint`
 
   fast     formatting, tidy, unit tests, goldens of tiny models (the inner loop)
   isa      kernels, models and engine on the lesser instruction sets that this machine has
@@ -11,6 +11,7 @@ usage: ./check [TIER...]      without a tier: all but `real`
   san      unit tests under AddressSanitizer + UBSan; those with threads under ThreadSanitizer
   fuzz     every fuzz target for 20 s over its corpus
   real     fidelity on real weights that are fetched on demand (about 500 MB); not part of CI
+  lint     clang-tidy (.clang-tidy) over every source file; half an hour, not part of CI
 
 The last line is `N passed, M failed`. When everything passed, the hash of the tested tree is
 written to build/check.stamp. Logs of each step: build/check/logs.
@@ -32,7 +33,7 @@ LOGS = BUILD / "logs"
 FETCHED = pathlib.Path(os.environ.get("NAUTILE_FETCH_DIR") or ROOT / "build" / "fetched")
 FUZZ_SECONDS = 20
 TIERS = ["fast", "isa", "http", "browser", "attack", "san", "fuzz"]
-OPTIONAL = ["real"]
+OPTIONAL = ["real", "lint"]
 SAN_FLAGS = "-O1"
 
 passed = 0
@@ -319,6 +320,18 @@ def tier_real():
         python = venv()
         if python is not None:
             pytest("real weights", "tests/real", python, env=program_env())
+
+
+def tier_lint():
+    """clang-tidy with the compile commands of the sanitized build, which clang understands."""
+    folder = ensure_sanitized()
+    tidy = shutil.which("clang-tidy-14") or shutil.which("clang-tidy")
+    if not folder:
+        return
+    sources = [name for name in tracked("src")
+               if name.endswith(".cc") and not re.search(r"_tables?\.cc$|/iq_grids\.cc$", name)]
+    side_by_side([(step, f"lint {name}", [tidy, "-p", str(folder), "--quiet", name])
+                  for name in sources])
 
 
 def stamp_tree(tiers):

@@ -59,6 +59,11 @@ engine::Request engine_request(const CommonFields& common, const ChosenModel& mo
   return out;
 }
 
+// Known once the model's template has been read.
+bool never_thinks(const engine::ModelStatus& model) {
+  return model.loaded && model.thinking == engine::ThinkingSupport::never;
+}
+
 void chat(Context& context, Call& call) {
   auto request = parse_chat_request(call.body, call.beta);
   if (!request) return call.refuse(request.error());
@@ -66,6 +71,14 @@ void chat(Context& context, Call& call) {
   if (!model) return call.refuse(model.error());
   const CommonFields& common = request->common;
   if (too_busy(context, call, static_cast<size_t>(common.choices))) return;
+  if (request->prompt.thinking == engine::Thinking::on && never_thinks(model->status)) {
+    return call.refuse(
+        ApiError{.status = 400,
+                 .message = "the model " + base::shown_name(model->status.id) +
+                            " does not think: leave `thinking` out, or choose a model that does",
+                 .code = "unsupported_parameter",
+                 .param = "thinking"});
+  }
   if (request->prompt.thinking == engine::Thinking::by_default && model->thinking) {
     request->prompt.thinking = *model->thinking;
   }

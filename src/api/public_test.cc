@@ -277,6 +277,15 @@ TEST_F(PublicTest, AliasesOfBothErasAreTheDefaultModel) {
   EXPECT_EQ(unknown->json().find("error")->find("code")->as_string(), "model_not_found");
 }
 
+TEST_F(PublicTest, AWishToThinkIsRefusedByAModelThatCannot) {
+  auto refused = chat(R"("thinking":{"type":"enabled"})");
+  EXPECT_EQ(refused->status, 400);
+  EXPECT_EQ(refused->json().find("error")->find("param")->as_string(), "thinking");
+  chat(R"("thinking":{"type":"disabled"})");
+  until_started(1);
+  emit(0, end());
+}
+
 TEST_F(PublicTest, UserIdsPartTheCache) {
   chat();
   chat(R"("user_id":"a")");

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "app/engine_options.h"
 #include "app/model_store.h"
 
 namespace app {
@@ -122,18 +123,12 @@ std::string ServePlan::address() const {
 base::Result<ServePlan> plan_server(const Places& places, const Config& config,
                                     base::Language language) {
   ServePlan plan;
+  plan.engine = engine_options(config);
   TRY(split_listen(config.text("listen"), plan));
   TRY(choose_models(places, config, plan));
   plan.state_dir = places.data + "/state";
   plan.language = language;
   plan.pull_command = distill_suggestion(machine_memory_bytes());
-  plan.engine.threads = static_cast<int>(config.integer("threads"));
-  plan.engine.isa = config.text("isa") == "auto" ? "" : config.text("isa");
-  plan.engine.running_max = static_cast<int>(config.integer("batch-sequences"));
-  plan.engine.kv_bytes = static_cast<uint64_t>(config.integer("kv-cache-mb")) << 20;
-  plan.engine.kv_type = config.text("kv-type");
-  plan.engine.batch_tokens_max = static_cast<int>(config.integer("batch-tokens"));
-  plan.engine.waiting_max = static_cast<int>(config.integer("queue"));
   return plan;
 }
 

@@ -8,6 +8,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "app/engine_options.h"
 #include "app/model_store.h"
 #include "app/verb.h"
 #include "base/json.h"
@@ -273,13 +274,12 @@ class Terminal {
 base::Result<int> run_model(const Session& session, const RunOptions& options) {
   ASSIGN(const StoredModel stored, find_model(session.places, options.model));
   ASSIGN(const Config config, session.config());
-  engine::EngineOptions engine_options;
-  engine_options.models = {
+  engine::EngineOptions engine_settings = engine_options(config);
+  engine_settings.models = {
       {stored.name, stored.path, stored.starter, static_cast<int>(config.integer("context"))}};
-  engine_options.threads = static_cast<int>(config.integer("threads"));
-  if (config.text("isa") != "auto") engine_options.isa = config.text("isa");
-  engine_options.exact = options.exact;
-  ASSIGN(const auto client, engine::make_local_client(engine_options));
+  engine_settings.exact = options.exact;
+  if (options.exact) engine_settings.kv_type.clear();  // exact mode keeps keys and values in f32
+  ASSIGN(const auto client, engine::make_local_client(engine_settings));
   // The first Ctrl-C stops the answer, a second one within it the program.
   std::signal(SIGINT, [](int) {
     if (interrupts.fetch_add(1) >= 2) _exit(exit_interrupted);
