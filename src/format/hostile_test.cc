@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
+#include "base/sanitized.h"
 #include "format/byte_source.h"
 #include "format/model_files.h"
 #include "format/model_fuzz.h"
@@ -20,12 +21,8 @@ namespace format {
 namespace {
 
 using base::Json;
+using base::sanitized;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
 constexpr double seconds_max = sanitized ? 5 : 1;
 constexpr uint64_t memory_bytes_max = 64ull << 20;
 constexpr size_t message_bytes_max = 4096;

@@ -15,6 +15,8 @@
 #include <thread>
 #include <unistd.h>
 
+#include "base/sanitized.h"
+
 namespace net {
 namespace {
 
@@ -510,11 +512,8 @@ TEST(Server, AWaitingConnectionIsSmall) {
   connect(50);
   const long before = resident_kib();
   connect(400);
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  const long each_kib_max = 64;  // sanitizers pad and shadow every allocation
-#else
-  const long each_kib_max = 4;
-#endif
+  // Sanitizers pad and shadow every allocation.
+  const long each_kib_max = base::sanitized ? 64 : 4;
   EXPECT_LE((resident_kib() - before) / 400, each_kib_max);
 }
 

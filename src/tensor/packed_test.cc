@@ -77,10 +77,12 @@ TEST(Packed, takes_no_more_bytes_than_the_file) {
 }
 
 TEST(Packed, a_panel_of_two_halves_is_one_stream_of_alternating_units) {
-  const PackedMatrix matrix{Dtype::q4_0, 48, 160, nullptr};  // 2 full units, one short, 3 halves
+  const std::vector<uint8_t> memory(static_cast<size_t>(packed_bytes(Dtype::q4_0, 48, 160)));
+  // 2 full units, one short, 3 halves
+  const PackedMatrix matrix{Dtype::q4_0, 48, 160, memory.data()};
   const HalfView first = half_view(matrix, 0), second = half_view(matrix, 1);
   const HalfView alone = half_view(matrix, 2);
-  const auto at = [](const uint8_t* p) { return reinterpret_cast<uintptr_t>(p); };
+  const auto at = [&](const uint8_t* p) { return static_cast<uint64_t>(p - memory.data()); };
   EXPECT_EQ(at(first.unit(1)), 2 * 576u);
   EXPECT_EQ(at(second.unit(1)), 3 * 576u);
   EXPECT_EQ(at(first.unit(2)), 4 * 576u);

@@ -10,17 +10,13 @@
 #include <regex>
 
 #include "base/bytes.h"
+#include "base/sanitized.h"
 
 namespace text {
 namespace {
 
 using base::Json;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
+using base::sanitized;
 
 const std::string goldens = std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/";
 constexpr int64_t golden_now = 1795622530;  // 2026-11-25 16:02:10 UTC
