@@ -121,7 +121,8 @@ TEST_P(Invariance, BatchChunksThreadsAndCacheChangeNothing) {
   auto alone = open(family, {.threads = 1, .chunk = 64, .running_max = 1, .cache = false});
   ASSERT_TRUE(alone);
   int context = std::min(alone->models()[0].context_tokens, 320);
-  auto requests = random_requests(static_cast<uint64_t>(family.size()), cases_per_family(), context);
+  auto requests =
+      random_requests(static_cast<uint64_t>(family.size()), cases_per_family(), context);
   auto expected = answers(*alone, requests);
   alone.reset();
   for (int chunk : {16, 64, 512}) {
