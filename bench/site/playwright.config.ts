@@ -7,5 +7,5 @@ export default {
   workers: 1,
   fullyParallel: false,
   timeout: 600_000,
-  reporter: [['line']],
+  reporter: [['dot']],
 };

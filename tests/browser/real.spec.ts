@@ -34,7 +34,10 @@ test('from the first run to a streamed answer by the real model', async ({ page,
     expect(words(await stored(page, server)).length).toBeGreaterThan(20);
     await expect(page.locator('.head-button').last()).toContainText(/Context [1-9]/);
     // The picture of the README: cp build/screenshots/real.png docs/screenshot.png
-    await page.screenshot({ path: join(screenshotDir, 'real.png') });
+    const desk = page.viewportSize()!;
+    await page.setViewportSize({ width: 1200, height: 640 });
+    await page.screenshot({ path: join(screenshotDir, 'real.png'), animations: 'disabled' });
+    await page.setViewportSize(desk);
 
     await send(page, 'Now write a very long story about a submarine, with many chapters.');
     await expect(lastAnswer(page).locator('.prose')).toContainText(/(\S+\s+){5}/, modelTime);
