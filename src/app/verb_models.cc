@@ -61,6 +61,7 @@ base::Json describe(const StoredModel& stored, const format::ModelFiles& files,
     object.set("license", config->license);
     object.set("quantization", config->quantization);
     object.set("parameters", static_cast<int64_t>(config->parameters));
+    object.set("parameters_active", static_cast<int64_t>(config->parameters_active));
     object.set("layers", config->layers);
     object.set("hidden", config->hidden);
     object.set("heads", config->heads);
@@ -68,8 +69,15 @@ base::Json describe(const StoredModel& stored, const format::ModelFiles& files,
     object.set("head_dim", config->head_dim);
     object.set("vocabulary", config->vocab);
     object.set("context_tokens", config->context_tokens_max);
-    const int64_t kv_bytes_per_token =
-        int64_t{4} * config->layers * config->kv_heads * config->head_dim;
+    if (config->moe) {
+      object.set("experts", config->moe->experts);
+      object.set("experts_used", config->moe->experts_used);
+    }
+    if (config->mtp_layers > 0) object.set("mtp_layers", config->mtp_layers);
+    // Two bytes a number: of keys and values, or of the one latent that stands for both.
+    const int64_t width = config->mla ? config->mla->kv_lora_rank + config->mla->qk_rope_dim
+                                      : int64_t{2} * config->kv_heads * config->head_dim;
+    const int64_t kv_bytes_per_token = 2 * config->layers * width;
     object.set("kv_bytes_per_token", kv_bytes_per_token);
     const int64_t needed = static_cast<int64_t>(files.bytes_total()) + 8192 * kv_bytes_per_token +
                            (int64_t{300} << 20);

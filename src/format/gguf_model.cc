@@ -365,9 +365,11 @@ base::Result<void> GgufModel::read_rope_divisors(ModelConfig& config) const {
 
 base::Result<void> GgufModel::read_descriptions(ModelConfig& config) const {
   ASSIGN(const auto name, header_.text("general.name"));
+  ASSIGN(const auto base_name, header_.text("general.basename"));
   ASSIGN(const auto license, header_.text("general.license"));
   ASSIGN(const auto type, header_.integer("general.file_type"));
-  config.name = clean_text(name.value_or(""), shown_text_bytes_max);
+  config.name = clean_text(name.value_or(base_name.value_or("")), shown_text_bytes_max);
+  if (config.name.empty()) config.name = header_.file();
   config.license = clean_text(license.value_or(""), shown_text_bytes_max);
   config.quantization = file_type_name(type.value_or(-1));
   config.sampling_defaults = base::Json::object();
