@@ -4,17 +4,13 @@
 #include <fstream>
 #include <gtest/gtest.h>
 
+#include "base/sanitized.h"
 #include "format/model_fuzz.h"
 #include "format/tiny_models_for_test.h"
 
 namespace format {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
 constexpr uint64_t memory_bytes_max = 16ull << 20;
 
 uint64_t resident(std::string_view field) {
@@ -42,7 +38,7 @@ void expect_refused(const std::string& fault, const std::string& named, const au
   std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
   const uint64_t calm = resident("VmRSS:");
   const auto result = use(model.open());
-  if (!sanitized) {
+  if (!base::sanitized) {
     EXPECT_LT(resident("VmHWM:"), calm + memory_bytes_max) << fault;
   }
   ASSERT_FALSE(result.has_value()) << fault;
