@@ -10,11 +10,52 @@
 namespace base {
 namespace {
 
+constexpr uint32_t large_container = 1024;  // elements
+
+struct ContainerSize {
+  uint64_t ordinal;  // in the order in which they open
+  uint64_t elements;
+};
+
+// The containers of many elements, found by their commas in a glance at the text, so that each gets
+// its memory at once: one that grows by doubling leaves holes as large as itself. For text that is
+// not JSON the answer is of no use, but never more than its commas.
+std::vector<ContainerSize> large_containers(std::string_view text, const JsonLimits& limits) {
+  std::vector<ContainerSize> open, found;
+  uint64_t opened = 0, commas = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size() && commas < limits.values_max; ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (open.size() >= static_cast<size_t>(limits.depth_max)) break;
+      open.push_back({opened++, 1});
+    } else if (c == ',' && !open.empty()) {
+      ++open.back().elements;
+      ++commas;
+    } else if ((c == ']' || c == '}') && !open.empty()) {
+      if (open.back().elements >= large_container) found.push_back(open.back());
+      open.pop_back();
+    }
+  }
+  for (const ContainerSize& unclosed : open) {
+    if (unclosed.elements >= large_container) found.push_back(unclosed);
+  }
+  std::sort(found.begin(), found.end(),
+            [](const ContainerSize& a, const ContainerSize& b) { return a.ordinal < b.ordinal; });
+  return found;
+}
+
 // Builds the tree from nlohmann's events, so that depth and duplicate keys are judged while
 // reading and not after a tree of any depth exists.
 class TreeBuilder {
  public:
-  explicit TreeBuilder(const JsonLimits& limits) : limits_(limits) {}
+  TreeBuilder(const JsonLimits& limits, std::vector<ContainerSize> large)
+      : limits_(limits), large_(std::move(large)) {}
 
   bool null() { return add(Json()); }
   bool boolean(bool value) { return add(Json(value)); }
@@ -32,7 +73,7 @@ class TreeBuilder {
   bool start_array(size_t) { return open(Frame{false, {}, {}, {}}); }
   bool key(std::string& key) {
     open_.back().key = std::move(key);
-    return true;
+    return count();
   }
   bool end_object() {
     Frame frame = std::move(open_.back());
@@ -76,6 +117,15 @@ class TreeBuilder {
                     ErrorKind::limit_exceeded);
     }
     if (!count()) return false;
+    if (next_large_ < large_.size() && large_[next_large_].ordinal == opened_) {
+      const uint64_t elements = large_[next_large_++].elements;
+      if (frame.is_object) {
+        frame.members.reserve(elements);
+      } else {
+        frame.elements.reserve(elements);
+      }
+    }
+    ++opened_;
     open_.push_back(std::move(frame));
     return true;
   }
@@ -86,11 +136,10 @@ class TreeBuilder {
                   ErrorKind::limit_exceeded);
   }
   // A small vector may have grown to almost twice what it holds, and there can be very many of
-  // them. The unused end of a large one was never touched.
+  // them. A large one got its memory at once.
   template <class T>
   static void give_back_slack(std::vector<T>& finished) {
-    constexpr size_t small = 1024;
-    if (finished.size() <= small) finished.shrink_to_fit();
+    if (finished.size() < large_container) finished.shrink_to_fit();
   }
   bool place(Json value) {
     if (open_.empty()) {
@@ -135,6 +184,9 @@ class TreeBuilder {
   }
 
   const JsonLimits& limits_;
+  std::vector<ContainerSize> large_;
+  size_t next_large_ = 0;
+  uint64_t opened_ = 0;
   std::vector<Frame> open_;
   uint64_t values_ = 0;
   Json root_;
@@ -228,7 +280,7 @@ Result<Json> parse_json(std::string_view text, std::string_view what, const Json
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
     return fail(ErrorKind::invalid_input, fmt::format("{}: not valid JSON at byte {}", what, nul));
   }
-  TreeBuilder builder(limits);
+  TreeBuilder builder(limits, large_containers(text, limits));
   bool ok = false;
   try {
     ok = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);

@@ -64,13 +64,15 @@ TEST(Json, BytesAreBounded) {
 
 TEST(Json, ValuesAreCounted) {
   JsonLimits limits;
-  limits.values_max = 6;
-  EXPECT_TRUE(parse_json(R"({"a":[1,2],"b":{}, "c":null})", "x", limits));  // 6 with the root
-  for (const std::string_view text : {R"({"a":[1,2],"b":{}, "c":[{}]})", "[[],[],[],[],[],[]]"}) {
+  limits.values_max = 9;
+  // The root, three keys, three members and two elements.
+  EXPECT_TRUE(parse_json(R"({"a":[1,2],"b":{}, "c":null})", "x", limits));
+  for (const std::string_view text :
+       {R"({"a":[1,2],"b":{}, "c":[{}]})", "[[],[],[],[],[],[],[],[],[]]"}) {
     const auto json = parse_json(text, "x", limits);
     ASSERT_FALSE(json) << text;
     EXPECT_EQ(json.error().kind, ErrorKind::limit_exceeded);
-    EXPECT_NE(json.error().message().find("6 values"), std::string::npos);
+    EXPECT_NE(json.error().message().find("9 values"), std::string::npos);
   }
 }
 
@@ -107,18 +109,38 @@ uint64_t resident(std::string_view field) {
 
 TEST(Json, MegabytesOfTinyValuesTakeLittleMemory) {
   constexpr uint64_t bytes_max = 64ull << 20;
+  constexpr size_t times = 1'200'000;
+  std::vector<std::string> texts;
   for (const std::string_view unit :
        {"[]", "{}", "0", "[0]", "[[]]", "[0,0,0]", "[0,0,0,0,0]", R"({"":0})", R"("")"}) {
-    const std::string text = repeated(unit, 1'100'000, '[', ']');
+    texts.push_back(repeated(unit, times, '[', ']'));
+  }
+  texts.push_back(repeated("[]", times, '[', ' '));  // never closed
+  std::string members = "{";
+  for (size_t i = 0; i < times; ++i) members += fmt::format("\"{}\":0,", i);
+  texts.push_back(members);
+  for (const std::string& text : texts) {
     std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
     const uint64_t calm = resident("VmRSS:");
     const auto json = parse_json(text, "x");
-    ASSERT_FALSE(json) << unit;
-    EXPECT_EQ(json.error().kind, ErrorKind::limit_exceeded) << unit;
+    ASSERT_FALSE(json) << text.substr(0, 20);
+    EXPECT_EQ(json.error().kind, ErrorKind::limit_exceeded) << text.substr(0, 20);
     if (!sanitized) {
-      EXPECT_LT(resident("VmHWM:"), calm + bytes_max) << unit;
+      EXPECT_LT(resident("VmHWM:"), calm + bytes_max) << text.substr(0, 20);
     }
   }
+}
+
+// Large containers get their memory at once, by a glance that must not be misled by strings.
+TEST(Json, LargeContainersAreWhatTheyAre) {
+  const std::string many = repeated(R"("],\\\"[,{")", 3000, '[', ']');
+  const std::string text = R"({"[,":)" + many + R"(,"b":[)" + many + "," + many + R"(],"c":{}})";
+  const auto json = parse_json(text, "x");
+  ASSERT_TRUE(json) << json.error().message();
+  EXPECT_EQ(json->find("[,")->as_array().size(), 3000u);
+  EXPECT_EQ(json->find("b")->as_array().size(), 2u);
+  EXPECT_EQ(json->find("b")->as_array()[1].as_array()[2999].as_string(), "],\\\"[,{");
+  EXPECT_EQ(json->dump(), text);
 }
 
 TEST(Json, DuplicateKeys) {

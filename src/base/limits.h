@@ -8,10 +8,10 @@ namespace base::limits {
 
 inline constexpr int json_depth_max = 128;
 inline constexpr uint64_t json_bytes_max = 64ull << 20;
-// Values of one text: members, elements, and what holds them. A value takes some 40 to 60 bytes, so
+// Values of one text (members, elements, and what holds them) and keys. One takes some 40 bytes, so
 // that a text of tiny ones takes up to twenty times its own size. The largest tokenizer.json of the
-// models that we run (Llama 3: 128,000 tokens, 280,147 merges as pairs) has 970,000.
-inline constexpr uint64_t json_values_max = 1'000'000;
+// models that we run (Llama 3: 128,000 tokens, 280,147 merges as pairs) has 1,100,000.
+inline constexpr uint64_t json_values_max = 1'150'000;
 
 inline constexpr int foreign_name_shown_bytes_max = 200;
 
