@@ -183,9 +183,11 @@ std::optional<ApiError> Fields::finish() {
   for (size_t i = 0; i < used_.size(); ++i) {
     if (used_[i]) continue;
     const std::string& key = json_->as_object()[i].first;
+    std::string name = key.substr(0, 61);
+    if (key.size() > 64) name.append("...");
     ApiError error;
     error.code = "unknown_field";
-    error.param = path_of(key.size() <= 64 ? key : key.substr(0, 61) + "...");
+    error.param = path_of(key.size() > 64 ? name : key);
     error.message = base::shown_name(key) + " is not a field of this request" +
                     (path_.empty() ? "" : " (in " + path_ + ")");
     return error;
