@@ -19,6 +19,7 @@ struct OneShotOptions {
   int tokens_max = 0;  // longest sequence that will be run
   int sequences = 1;   // how many of them at once
   int batch_tokens = 256;
+  bool mtp = false;  // with the layer that predicts one id more, if the file has it
 };
 
 struct OneShot {

@@ -99,14 +99,18 @@ class Measure {
 };
 
 // Bytes of weights that one decoded token reads: every matrix once; of an untied embedding table
-// only one row.
-double weight_bytes_per_token(const format::ModelFiles& files) {
-  double bytes = 0;
+// only one row; of experts those that a token chooses. Layers that only draft are not read.
+base::Result<double> weight_bytes_per_token(const format::ModelFiles& files) {
+  ASSIGN(const format::ModelConfig config, files.config());
   const bool untied = files.find("lm_head.weight") != nullptr;
+  const std::string drafting = fmt::format("model.layers.{}.", config.layers);
+  double bytes = 0;
   for (const format::TensorInfo& tensor : files.tensors()) {
-    if (!(untied && tensor.name == "model.embed_tokens.weight")) {
-      bytes += static_cast<double>(tensor.bytes);
-    }
+    if (untied && tensor.name == "model.embed_tokens.weight") continue;
+    if (config.mtp_layers > 0 && tensor.name.starts_with(drafting)) continue;
+    const bool experts = config.moe && tensor.name.find(".mlp.experts.") != std::string::npos;
+    const double share = experts ? double(config.moe->experts_used) / config.moe->experts : 1;
+    bytes += share * static_cast<double>(tensor.bytes);
   }
   return bytes;
 }
@@ -141,7 +145,7 @@ base::Result<int> run_bench(const Session& session, const BenchOptions& options)
     std::fprintf(stderr, "bench: %d of %d\n", i + 1, options.repeat);
   }
 
-  const double bytes = weight_bytes_per_token(*opened.files);
+  ASSIGN(const double bytes, weight_bytes_per_token(*opened.files));
   const double stream_gb_s = stream.summary().find("median")->as_number();
   base::Json object = base::Json::object();
   for (const auto& [name, rates] : rows) object.set(name, rates.summary());

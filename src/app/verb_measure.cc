@@ -17,26 +17,29 @@ constexpr uint64_t input_bytes_max = 256ull << 20;
 constexpr int chunk_tokens = 128;
 
 // Calls `row(position, logits)` for each wanted position of one sequence, in order. Chunks without
-// a wanted row compute none.
+// a wanted row compute none. The head mtp speaks about position i once it has read the id after it.
 base::Result<void> run_rows(
-    OneShot& opened, std::span<const int32_t> ids, const std::function<bool(int)>& wanted,
+    OneShot& opened, std::span<const int32_t> ids, model::Head head,
+    const std::function<bool(int)>& wanted,
     const std::function<base::Result<void>(int, std::span<const float>)>& row) {
+  const int late = head == model::Head::mtp ? 1 : 0;
   model::KvTable table = opened.take_table(static_cast<int>(ids.size()));
   model::Logits logits;
   const int step = std::min(chunk_tokens, opened.runner->batch_tokens_max());
   for (int begin = 0; begin < static_cast<int>(ids.size()); begin += step) {
     const int count = std::min(step, static_cast<int>(ids.size()) - begin);
     bool any = false;
-    for (int i = 0; i < count; ++i) any = any || wanted(begin + i);
+    const int first = std::max(begin - late, 0), end = begin + count - late;
+    for (int i = first; i < end; ++i) any = any || wanted(i);
     model::Segment segment;
     segment.kv = &table;
     segment.origin = model::Origin::prompt;
     segment.ids = ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-    segment.want = any ? model::Head::text : model::Head::none;
+    segment.want = any ? head : model::Head::none;
     segment.all_rows = any;
     TRY(opened.runner->forward({&segment, 1}, logits));
-    for (int i = 0; any && i < count; ++i) {
-      if (wanted(begin + i)) TRY(row(begin + i, logits.row(i)));
+    for (int i = first; any && i < end; ++i) {
+      if (wanted(i)) TRY(row(i, logits.row(i - first)));
     }
   }
   opened.give_back(table);
@@ -59,7 +62,7 @@ base::Result<std::set<int>> parse_rows(const std::string& text, int count) {
     for (const int32_t row : listed) {
       if (row >= count) {
         return base::fail(base::ErrorKind::wrong_usage, fmt::format("there is no row {}", row),
-                          fmt::format("the input has {} ids, counted from 0", count));
+                          fmt::format("the input has rows 0 to {}", count - 1));
       }
       rows.insert(row);
     }
@@ -68,20 +71,32 @@ base::Result<std::set<int>> parse_rows(const std::string& text, int count) {
 }
 
 base::Result<int> write_logits(const Session& session, const LogitsOptions& options) {
-  if (options.head != "text") {
-    return base::fail(base::ErrorKind::unsupported,
-                      "this model family has no head " + base::shown_name(options.head), "",
-                      "use --head text");
+  if (options.head != "text" && options.head != "mtp") {
+    return base::fail(base::ErrorKind::wrong_usage,
+                      "there is no head " + base::shown_name(options.head), "",
+                      "use --head text or --head mtp");
   }
+  const model::Head head = options.head == "mtp" ? model::Head::mtp : model::Head::text;
   ASSIGN(const std::string json, read_text_argument(options.ids_file, input_bytes_max));
   ASSIGN(const std::vector<int32_t> ids, parse_ids(json, options.ids_file));
   if (ids.empty()) {
     return base::fail(base::ErrorKind::invalid_input, options.ids_file + " has no ids", "",
                       "give at least one");
   }
-  ASSIGN(const std::set<int> rows, parse_rows(options.rows, static_cast<int>(ids.size())));
+  const int positions = static_cast<int>(ids.size()) - (head == model::Head::mtp ? 1 : 0);
+  if (positions < 1) {
+    return base::fail(base::ErrorKind::invalid_input, options.ids_file + " has a single id",
+                      "the head mtp speaks about two ids after each but the last",
+                      "give at least two");
+  }
+  ASSIGN(const std::set<int> rows, parse_rows(options.rows, positions));
   ASSIGN(OneShot opened, open_one_shot(session, {options.model, options.exact,
-                                                 static_cast<int>(ids.size()), 1, chunk_tokens}));
+                                                 static_cast<int>(ids.size()), 1, chunk_tokens,
+                                                 head == model::Head::mtp}));
+  if (head == model::Head::mtp && !opened.runner->info().mtp) {
+    return base::fail(base::ErrorKind::unsupported, "this model has no head mtp",
+                      "its file has no layer that predicts one token more", "use --head text");
+  }
   TRY(check_ids(ids, opened.runner->info().vocab));
   std::FILE* file = std::fopen(options.out.c_str(), "wb");
   if (file == nullptr) {
@@ -89,7 +104,7 @@ base::Result<int> write_logits(const Session& session, const LogitsOptions& opti
   }
   const int64_t start_ns = session.clock.monotonic_ns();
   auto done = run_rows(
-      opened, ids, [&](int position) { return rows.contains(position); },
+      opened, ids, head, [&](int position) { return rows.contains(position); },
       [&](int, std::span<const float> row) -> base::Result<void> {
         if (std::fwrite(row.data(), sizeof(float), row.size(), file) == row.size()) return {};
         return base::fail(base::ErrorKind::out_of_disk, "cannot write " + options.out,
@@ -155,7 +170,7 @@ base::Result<int> print_perplexity(const Session& session, const PerplexityOptio
     const auto window = std::span(ids).subspan(
         begin, std::min(ids.size() - begin, static_cast<size_t>(options.context_tokens)));
     TRY(run_rows(
-        opened, window, [](int) { return true; },
+        opened, window, model::Head::text, [](int) { return true; },
         [&](int position, std::span<const float> row) -> base::Result<void> {
           const bool last = position + 1 == static_cast<int>(window.size());
           int32_t best = 0;
@@ -188,7 +203,7 @@ void add_measure(CLI::App& root, Session& session) {
   verb->add_option("MODEL", logits->model, "name, file or directory")->required();
   verb->add_option("--ids", logits->ids_file, "JSON array of ids, or -")->required();
   verb->add_option("--rows", logits->rows, "all, last, or positions: 0,5,9");
-  verb->add_option("--head", logits->head, "text");
+  verb->add_option("--head", logits->head, "text, or mtp: the layer that predicts one id more");
   verb->add_option("--out", logits->out, "file to write: (rows, vocab)")->required();
   verb->add_flag("--exact", logits->exact, "f32 activations on decoded weights (slow)");
   for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);

@@ -1,10 +1,14 @@
-// Decoder: the dense decoders (Llama, Qwen2, Qwen3) on this machine's cores. A step takes ids of
-// any number of sequences and runs them through every layer together:
+// Decoder: the decoders of text (Llama, Qwen2, Qwen3, DeepSeek) on this machine's cores. A step
+// takes ids of any number of sequences and runs them through every layer together:
 //
 //   x = embedding[id]
-//   each layer: q, k, v = W norm(x) (+ bias); (Qwen3: norm of each head); rope; k, v -> cache
-//               x += Wo attention(q);  x += Wdown(silu(Wgate norm(x)) * Wup norm(x))
+//   each layer: x += Wo attention(norm(x));  x += feed forward(norm(x))
 //   logits = head norm(x)
+//
+//   attention     heads with keys and values of their own (step_dense.cc), or one latent row a
+//                 position that all heads share (DeepSeek's MLA, step_latent.cc)
+//   feed forward  Wdown(silu(Wgate x) * Wup x), and in a layer with experts the sum of those that
+//                 the row chose (step_experts.cc)
 //
 // One thread owns it; the pool's workers are borrowed for the length of a step. Nothing is
 // allocated in a step once the largest batch has been seen.
@@ -15,18 +19,16 @@
 #include <optional>
 
 #include "base/pool.h"
-#include "model/kv_pool.h"
 #include "model/loader.h"
 #include "model/memory.h"
-#include "model/rope.h"
+#include "model/routing.h"
 #include "model/runner.h"
-#include "model/weights.h"
-#include "tensor/attention.h"
-#include "tensor/workspace.h"
+#include "tensor/linear.h"
 
 namespace model {
 
 inline constexpr int head_dim_max = 512;
+inline constexpr int latent_max = 4096;  // numbers of a position's latent
 
 struct RunnerOptions {
   base::Pool* pool = nullptr;  // outlives the runner
@@ -37,8 +39,11 @@ struct RunnerOptions {
   int batch_tokens_max = 512;
   int context_tokens_max = 0;     // longest sequence; 0: what the file declares
   uint64_t memory_bytes_max = 0;  // refuse to load beyond; 0: what the machine has available
+  bool mtp = false;               // load the layer that predicts one id more, if the file has it
   LoadOptions load;
 };
+
+struct Parts;
 
 class Decoder final : public ModelRunner {
  public:
@@ -47,37 +52,30 @@ class Decoder final : public ModelRunner {
                                        const RunnerOptions& options);
   static base::Result<std::unique_ptr<Decoder>> load(const format::ModelFiles& files,
                                                      const RunnerOptions& options);
+  ~Decoder() override;
 
-  const ModelInfo& info() const override { return info_; }
-  KvLayout kv_layout() const override { return kv_layout_; }
-  KvPool& kv_pool() override { return *kv_; }
-  int batch_tokens_max() const override { return options_.batch_tokens_max; }
+  const ModelInfo& info() const override;
+  KvLayout kv_layout() const override;
+  KvPool& kv_pool() override;
+  int batch_tokens_max() const override;
   base::Result<void> forward(std::span<Segment> segments, Logits& logits) override;
+  base::Result<void> draft(std::span<Segment> segments, Logits& logits) override;
 
   // For tests: called with the residual stream (rows, hidden) before the first layer (-1) and after
   // each layer. While set, the last layer computes every row and all rows get logits.
   using Tap = std::function<void(int layer, const float* x, int rows)>;
-  void set_tap(Tap tap) { tap_ = std::move(tap); }
+  void set_tap(Tap tap);
+  // For tests: which experts the rows of a layer chose, (rows, experts_used), the best first.
+  using RoutingTap = std::function<void(int layer, std::span<const Route> routes)>;
+  void set_routing_tap(RoutingTap tap);
+  // For tests: kv_layout().page_bytes() bytes.
+  const uint8_t* page_for_test(PageId page) const;
 
  private:
-  struct Batch;
-  class Step;
-
-  Decoder() = default;
+  Decoder();
   base::Result<void> check(std::span<const Segment> segments) const;
 
-  Config config_;
-  RunnerOptions options_;
-  ModelInfo info_;
-  Rope rope_;
-  Weights weights_;
-  KvLayout kv_layout_;
-  tensor::AttentionShape attention_;
-  std::unique_ptr<PagedKv> kv_;
-  std::optional<tensor::Workspace> workspace_;
-  std::optional<tensor::AttentionScratch> attention_scratch_;
-  std::vector<const uint8_t*> pages_;  // of all segments of a step
-  Tap tap_;
+  std::unique_ptr<Parts> parts_;
 };
 
 // The runner for a model file: the door of this module.

@@ -16,32 +16,28 @@ namespace {
 
 using golden::Expected;
 using golden::Model;
+using golden::largest_difference;
 using golden::Sequence;
 using golden::Setting;
+using golden::some_ids;
 
 // Every family, from safetensors and, where there is one, from GGUF.
 std::vector<std::string> golden_paths() {
   std::vector<std::string> paths;
-  for (const char* family : {"llama-gqa", "llama3-tied", "qwen2", "qwen2-tied", "qwen3-yarn"}) {
-    paths.push_back(golden::folder(family));
-    const std::string gguf = paths.back() + "/model.gguf";
-    if (std::filesystem::exists(gguf)) paths.push_back(gguf);
+  for (const char* family :
+       {"llama-gqa", "llama3-tied", "qwen2", "qwen2-tied", "qwen3-yarn", "ds-v2-lite",
+        "ds-v2-group", "ds-v3", "ds-v3-fp8", "kimi-like"}) {
+    const std::string folder = golden::folder(family);
+    paths.push_back(folder);
+    for (const char* name : {"/model.gguf", "/model-legacy.gguf"}) {
+      if (std::filesystem::exists(folder + name)) paths.push_back(folder + name);
+    }
   }
   return paths;
 }
 
 std::string folder_of(const std::string& path) {
   return path.ends_with(".gguf") ? std::filesystem::path(path).parent_path().string() : path;
-}
-
-double largest_difference(std::span<const float> a, std::span<const float> b) {
-  EXPECT_EQ(a.size(), b.size());
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(a[i]) - b[i]);
-    if (!(difference <= largest)) largest = difference;  // a NaN stays
-  }
-  return largest;
 }
 
 void expect_prompts(Model& model, const Expected& expected) {
@@ -83,7 +79,8 @@ void expect_greedy(Model& model, const Expected& expected) {
     Sequence sequence(model);
     Logits logits;
     while (got.size() < wanted.size()) {
-      Segment segment = sequence.segment(ids, Head::text, false);
+      const Origin origin = got.empty() ? Origin::prompt : Origin::sampled;
+      Segment segment = sequence.segment(ids, Head::text, false, origin);
       ASSERT_TRUE(model.decoder->forward({&segment, 1}, logits).has_value());
       ids = {golden::argmax(logits.row(0))};
       got.push_back(ids[0]);
@@ -106,15 +103,6 @@ TEST(Decoder, EqualsTheReferenceImplementations) {
 }
 
 // ---- invariance -------------------------------------------------------------------------------
-
-std::vector<int32_t> some_ids(int count, int vocab, unsigned seed) {
-  std::vector<int32_t> ids(count);
-  for (int32_t& id : ids) {
-    seed = seed * 1664525u + 1013904223u;
-    id = static_cast<int>((seed >> 8) % vocab);
-  }
-  return ids;
-}
 
 // The same prompt in chunks, each step shared with other sequences at other depths.
 std::vector<float> logits_in_company(Model& model, std::span<const int32_t> ids, int chunk) {

@@ -2,6 +2,7 @@
 // with its pool of pages to run them on. Used by *_test.cc only.
 #pragma once
 
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -64,6 +65,7 @@ struct Setting {
   int threads = 2;
   int batch_tokens_max = 1024;
   int kv_pages = 96;
+  bool mtp = false;
 };
 
 // What NAUTILE_ISA forces, else plain C++ and the best of this machine.
@@ -93,6 +95,7 @@ struct Model {
     options.precision = setting.precision;
     options.kv_pages = setting.kv_pages;
     options.batch_tokens_max = setting.batch_tokens_max;
+    options.mtp = setting.mtp;
     auto loaded = Decoder::load(*files, options);
     if (!loaded) throw std::runtime_error(loaded.error().message());
     decoder = std::move(*loaded);
@@ -109,30 +112,51 @@ struct Sequence {
     for (const PageId page : kv.pages) model.decoder->kv_pool().release(page);
   }
   Sequence(const Sequence&) = delete;
-  Segment segment(std::span<const int32_t> ids, Head want, bool all_rows) {
+  Segment segment(std::span<const int32_t> ids, Head want, bool all_rows,
+                  Origin origin = Origin::prompt) {
     const int end = kv.length + static_cast<int>(ids.size());
     while (static_cast<int>(kv.pages.size()) * page_tokens < end) {
       const PageId page = model.decoder->kv_pool().take();
       if (page < 0) throw std::runtime_error("the test needs more pages");
       kv.pages.push_back(page);
     }
-    return {&kv, Origin::prompt, ids, want, all_rows};
+    return {&kv, origin, ids, want, all_rows};
   }
 };
 
-// Logits after every id, read in chunks of `chunk`.
-inline std::vector<float> logits_of(Model& model, std::span<const int32_t> ids, int chunk) {
+// Logits after every id (of the head mtp: but the first), read in chunks of `chunk`.
+inline std::vector<float> logits_of(Model& model, std::span<const int32_t> ids, int chunk,
+                                    Origin origin = Origin::prompt, Head head = Head::text) {
   Sequence sequence(model);
   std::vector<float> all;
   Logits logits;
   for (size_t first = 0; first < ids.size(); first += chunk) {
     const size_t count = std::min<size_t>(chunk, ids.size() - first);
-    Segment segment = sequence.segment(ids.subspan(first, count), Head::text, true);
+    Segment segment = sequence.segment(ids.subspan(first, count), head, true, origin);
     const auto done = model.decoder->forward({&segment, 1}, logits);
     EXPECT_TRUE(done.has_value());
     all.insert(all.end(), logits.values.begin(), logits.values.end());
   }
   return all;
+}
+
+inline double largest_difference(std::span<const float> a, std::span<const float> b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = 0;
+  for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(a[i]) - b[i]);
+    if (!(difference <= largest)) largest = difference;  // a NaN stays
+  }
+  return largest;
+}
+
+inline std::vector<int32_t> some_ids(int count, int vocab, unsigned seed) {
+  std::vector<int32_t> ids(count);
+  for (int32_t& id : ids) {
+    seed = seed * 1664525u + 1013904223u;
+    id = static_cast<int>((seed >> 8) % vocab);
+  }
+  return ids;
 }
 
 inline int argmax(std::span<const float> row) {

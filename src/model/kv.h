@@ -15,13 +15,19 @@ using PageId = int32_t;
 // 64: attention walks fixed blocks of 64 keys from position 0, so a page is one block.
 inline constexpr int page_tokens = 64;
 
+// The states that a page keeps of its newest positions, for the layer that predicts one id more:
+// position p stands at p % states_kept.
+inline constexpr int states_kept = 4;
+
 struct KvLayout {
   tensor::Dtype k = tensor::Dtype::f16;
   tensor::Dtype v = tensor::Dtype::f16;
-  int layers = 0;
-  int width_k = 0;              // elements a position and layer: kv heads * head_dim
-  int width_v = 0;              // the same, head_dim rounded up to 16 (tensor/attention.h)
-  uint64_t page_bytes() const;  // of all layers, K and V
+  int layers = 0;       // one more for a layer that predicts one id more
+  int width_k = 0;      // elements a position and layer: kv heads * head_dim; MLA: latent + rope
+  int width_v = 0;      // the same, head_dim rounded up to 16 (tensor/attention.h); MLA: none
+  int state_width = 0;  // f32 of each state kept, behind the layers; 0: none
+  uint64_t layers_bytes() const;  // of a page: all layers, K and V
+  uint64_t page_bytes() const;    // and its states
 };
 
 struct KvTable {

@@ -11,8 +11,12 @@ uint64_t element_bytes(tensor::Dtype dtype) { return dtype == tensor::Dtype::f32
 
 }  // namespace
 
-uint64_t KvLayout::page_bytes() const {
+uint64_t KvLayout::layers_bytes() const {
   return uint64_t{page_tokens} * layers * (width_k * element_bytes(k) + width_v * element_bytes(v));
+}
+
+uint64_t KvLayout::page_bytes() const {
+  return layers_bytes() + sizeof(float) * states_kept * state_width;
 }
 
 uint64_t PagedKv::bytes(const KvLayout& layout, int pages) {

@@ -1,11 +1,11 @@
 #include "model/loader.h"
 
 #include <algorithm>
-#include <fmt/format.h>
+#include <cstring>
 #include <mutex>
-#include <string>
 #include <vector>
 
+#include "model/weight_plan.h"
 #include "tensor/dtype.h"
 
 namespace model {
@@ -13,136 +13,12 @@ namespace {
 
 using base::ErrorKind;
 using base::Result;
-using format::TensorInfo;
 
 constexpr int64_t read_bytes = 1 << 20;  // at a time and thread
 
-// One tensor to load and where its view goes. Exactly one of the three destinations is set.
-struct Item {
-  const TensorInfo* tensor;
-  int64_t rows, cols;
-  tensor::PackedMatrix* matrix = nullptr;  // packed
-  const float** vector = nullptr;          // decoded to f32
-  const uint8_t** table = nullptr;         // file rows as they are
-  uint64_t bytes = 0;                      // in the arena
-};
-
-std::string shape_text(const std::vector<uint64_t>& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-// Walks the decoder's tensors in the order in which a step reads them.
-class Plan {
- public:
-  Plan(const format::ModelFiles& files, const Config& config, Weights& weights)
-      : files_(files), config_(config), weights_(weights) {}
-
-  Result<std::vector<Item>> make() {
-    const Config& c = config_;
-    weights_.layers.resize(c.layers);
-    for (int i = 0; i < c.layers; ++i) TRY(layer(i, weights_.layers[i]));
-    TRY(vector("model.norm.weight", c.hidden, weights_.final_norm));
-    if (c.tied_head) {
-      TRY(matrix("model.embed_tokens.weight", c.vocab, c.hidden, weights_.head));
-    } else {
-      TRY(matrix("lm_head.weight", c.vocab, c.hidden, weights_.head));
-      TRY(table("model.embed_tokens.weight", c.vocab, c.hidden));
-    }
-    return std::move(items_);
-  }
-
- private:
-  Result<void> layer(int index, LayerWeights& w) {
-    const Config& c = config_;
-    const int64_t q_rows = int64_t{c.heads} * c.head_dim,
-                  kv_rows = int64_t{c.kv_heads} * c.head_dim;
-    const std::string at = fmt::format("model.layers.{}.", index);
-    TRY(vector(at + "input_layernorm.weight", c.hidden, w.attention_norm));
-    TRY(matrix(at + "self_attn.q_proj.weight", q_rows, c.hidden, w.q));
-    TRY(matrix(at + "self_attn.k_proj.weight", kv_rows, c.hidden, w.k));
-    TRY(matrix(at + "self_attn.v_proj.weight", kv_rows, c.hidden, w.v));
-    if (c.qkv_bias) {
-      TRY(vector(at + "self_attn.q_proj.bias", q_rows, w.q_bias));
-      TRY(vector(at + "self_attn.k_proj.bias", kv_rows, w.k_bias));
-      TRY(vector(at + "self_attn.v_proj.bias", kv_rows, w.v_bias));
-    }
-    if (c.qk_norm) {
-      TRY(vector(at + "self_attn.q_norm.weight", c.head_dim, w.q_norm));
-      TRY(vector(at + "self_attn.k_norm.weight", c.head_dim, w.k_norm));
-    }
-    TRY(matrix(at + "self_attn.o_proj.weight", c.hidden, q_rows, w.o));
-    TRY(vector(at + "post_attention_layernorm.weight", c.hidden, w.ffn_norm));
-    TRY(matrix(at + "mlp.gate_proj.weight", c.ffn, c.hidden, w.gate));
-    TRY(matrix(at + "mlp.up_proj.weight", c.ffn, c.hidden, w.up));
-    TRY(matrix(at + "mlp.down_proj.weight", c.hidden, c.ffn, w.down));
-    return {};
-  }
-
-  Result<Item> find(const std::string& name, int64_t rows, int64_t cols, bool is_vector) {
-    const TensorInfo* tensor = files_.find(name);
-    if (!tensor) {
-      return base::fail(ErrorKind::invalid_input, fmt::format("the model has no tensor {}", name),
-                        "its configuration says that it must have one",
-                        "download the file again; it may be cut short or of another family");
-    }
-    std::vector<uint64_t> expected{static_cast<uint64_t>(rows), static_cast<uint64_t>(cols)};
-    if (is_vector) expected.erase(expected.begin());
-    if (tensor->shape != expected) {
-      return base::fail(
-          ErrorKind::invalid_input,
-          fmt::format("tensor {} has the shape {}", base::shown_name(tensor->file_name_of_tensor),
-                      shape_text(tensor->shape)),
-          fmt::format("the configuration asks for {}", shape_text(expected)));
-    }
-    const tensor::DtypeInfo& type = tensor::info(tensor->dtype);
-    if (!type.dequantizable || cols % type.block_elements != 0) {
-      return base::fail(ErrorKind::unsupported,
-                        fmt::format("tensor {} has the type {}, {} numbers a row",
-                                    base::shown_name(tensor->file_name_of_tensor), type.name, cols),
-                        "this program cannot compute with that", "use another quantisation");
-    }
-    if (tensor->bytes != rows * tensor::row_bytes(tensor->dtype, cols)) {
-      return base::fail(ErrorKind::invalid_input,
-                        fmt::format("tensor {} has {} bytes",
-                                    base::shown_name(tensor->file_name_of_tensor), tensor->bytes),
-                        "its type and shape need another number");
-    }
-    return Item{tensor, rows, cols};
-  }
-
-  Result<void> matrix(const std::string& name, int64_t rows, int64_t cols,
-                      tensor::PackedMatrix& to) {
-    ASSIGN(Item item, find(name, rows, cols, false));
-    item.matrix = &to;
-    item.bytes = tensor::packed_bytes(item.tensor->dtype, rows, cols);
-    items_.push_back(item);
-    return {};
-  }
-  Result<void> vector(const std::string& name, int64_t size, const float*& to) {
-    ASSIGN(Item item, find(name, 1, size, true));
-    item.vector = &to;
-    item.bytes = size * sizeof(float);
-    items_.push_back(item);
-    return {};
-  }
-  Result<void> table(const std::string& name, int64_t rows, int64_t cols) {
-    ASSIGN(Item item, find(name, rows, cols, false));
-    weights_.embedding_dtype = item.tensor->dtype;
-    item.table = &weights_.embedding_rows;
-    item.bytes = item.tensor->bytes;
-    items_.push_back(item);
-    return {};
-  }
-
-  const format::ModelFiles& files_;
-  const Config& config_;
-  Weights& weights_;
-  std::vector<Item> items_;
-};
-
-uint64_t arena_bytes_of(const std::vector<Item>& items) {
+uint64_t arena_bytes_of(const std::vector<WeightItem>& items) {
   uint64_t total = 0;
-  for (const Item& item : items) total += tensor::arena_bytes(item.bytes);
+  for (const WeightItem& item : items) total += tensor::arena_bytes(item.bytes);
   return total;
 }
 
@@ -151,13 +27,15 @@ class Reader {
   Reader(const format::ModelFiles& files, const LoadOptions& options, base::Pool& pool)
       : files_(files), options_(options), pool_(pool), buffers_(pool.threads()) {}
 
-  Result<void> read(const std::vector<Item>& items, tensor::WeightArena& arena) {
-    for (const Item& item : items) total_bytes_ += item.tensor->bytes;
-    for (const Item& item : items) {
+  Result<void> read(const std::vector<WeightItem>& items, tensor::WeightArena& arena) {
+    for (const WeightItem& item : items) total_bytes_ += item.tensor->bytes;
+    for (const WeightItem& item : items) {
       ASSIGN(uint8_t * memory, arena.allocate(item.bytes));
-      if (item.matrix) {
-        *item.matrix = {item.tensor->dtype, item.rows, item.cols, memory};
-        TRY(read_matrix(item, memory));
+      if (item.matrices) {
+        for (int m = 0; m < item.count; ++m) {
+          item.matrices[m] = {item.dtype, item.rows, item.cols, memory + m * item.matrix_bytes};
+        }
+        TRY(item.transposed ? turn_matrices(item, memory) : read_matrices(item, memory));
       } else if (item.table) {
         *item.table = memory;
         TRY(read_table(item, memory));
@@ -173,22 +51,62 @@ class Reader {
 
  private:
   // Rows are read and packed by whole panels, several threads at once.
-  Result<void> read_matrix(const Item& item, uint8_t* memory) {
-    const int64_t row = tensor::row_bytes(item.tensor->dtype, item.cols);
+  Result<void> read_matrices(const WeightItem& item, uint8_t* memory) {
+    const int64_t row = tensor::row_bytes(item.dtype, item.cols);
     const int64_t chunk =
         std::max<int64_t>(1, read_bytes / row / tensor::panel_rows) * tensor::panel_rows;
-    return each_chunk((item.rows + chunk - 1) / chunk, [&](int64_t i, int thread) -> Result<void> {
-      const int64_t first = i * chunk, count = std::min(chunk, item.rows - first);
-      std::vector<uint8_t>& buffer = buffers_[thread];
-      if (static_cast<int64_t>(buffer.size()) < chunk * row) buffer.resize(chunk * row);
-      TRY(files_.read(*item.tensor, first * row, {buffer.data(), size_t(count * row)}));
-      tensor::pack_rows(*item.matrix, memory, first, buffer.data(), count);
-      if (thread == 0) report((first + count) * row);
+    const int64_t chunks = (item.rows + chunk - 1) / chunk;  // of one matrix
+    return each_chunk(chunks * item.count, [&](int64_t i, int thread) -> Result<void> {
+      const int64_t m = i / chunks, first = i % chunks * chunk;
+      const int64_t count = std::min(chunk, item.rows - first);
+      ASSIGN(const uint8_t* rows, read_rows(item, m, first, count, thread));
+      tensor::pack_rows(item.matrices[m], memory + m * item.matrix_bytes, first, rows, count);
+      if (thread == 0) report((m * item.rows + first + count) * row);
       return {};
     });
   }
 
-  Result<void> read_table(const Item& item, uint8_t* memory) {
+  // `count` rows of matrix m as the file has them, in the thread's buffer.
+  Result<const uint8_t*> read_rows(const WeightItem& item, int64_t m, int64_t first, int64_t count,
+                                   int thread) {
+    const int64_t row = tensor::row_bytes(item.tensor->dtype, item.source_cols());
+    std::vector<uint8_t>& buffer = buffers_[thread];
+    if (static_cast<int64_t>(buffer.size()) < count * row) buffer.resize(count * row);
+    const int64_t from = item.first_row + m * item.row_step + first;
+    TRY(files_.read(*item.tensor, from * row, {buffer.data(), size_t(count * row)}));
+    return buffer.data();
+  }
+
+  Result<void> turn_matrices(const WeightItem& item, uint8_t* memory) {
+    const int64_t row = tensor::row_bytes(item.tensor->dtype, item.source_cols());
+    return each_chunk(item.count, [&](int64_t m, int thread) -> Result<void> {
+      ASSIGN(const uint8_t* rows, read_rows(item, m, 0, item.source_rows(), thread));
+      std::vector<float> numbers(item.rows * item.cols), line(item.source_cols());
+      for (int64_t r = 0; r < item.source_rows(); ++r) {
+        tensor::decode_row(item.tensor->dtype, rows + r * row, line.data(), item.source_cols());
+        for (int64_t i = 0; i < item.source_cols(); ++i) numbers[i * item.cols + r] = line[i];
+      }
+      const std::vector<uint8_t> encoded = encode(item.dtype, numbers);
+      tensor::pack_rows(item.matrices[m], memory + m * item.matrix_bytes, 0, encoded.data(),
+                        item.rows);
+      return {};
+    });
+  }
+
+  // Element types only. Numbers that came from `dtype` come out as they were.
+  static std::vector<uint8_t> encode(tensor::Dtype dtype, const std::vector<float>& numbers) {
+    const bool wide = dtype == tensor::Dtype::f32;
+    std::vector<uint8_t> bytes(numbers.size() * (wide ? 4 : 2));
+    if (wide) std::memcpy(bytes.data(), numbers.data(), bytes.size());
+    for (size_t i = 0; !wide && i < numbers.size(); ++i) {
+      const uint16_t bits = dtype == tensor::Dtype::f16 ? tensor::f32_to_f16(numbers[i])
+                                                        : tensor::f32_to_bf16(numbers[i]);
+      std::memcpy(&bytes[i * 2], &bits, 2);
+    }
+    return bytes;
+  }
+
+  Result<void> read_table(const WeightItem& item, uint8_t* memory) {
     const int64_t bytes = item.bytes;
     return each_chunk((bytes + read_bytes - 1) / read_bytes,
                       [&](int64_t i, int thread) -> Result<void> {
@@ -200,7 +118,7 @@ class Reader {
                       });
   }
 
-  Result<void> read_vector(const Item& item, float* memory) {
+  Result<void> read_vector(const WeightItem& item, float* memory) {
     std::vector<uint8_t>& buffer = buffers_[0];
     if (buffer.size() < item.tensor->bytes) buffer.resize(item.tensor->bytes);
     TRY(files_.read(*item.tensor, 0, {buffer.data(), item.tensor->bytes}));
@@ -248,18 +166,20 @@ class Reader {
 
 }  // namespace
 
-Result<uint64_t> weight_bytes(const format::ModelFiles& files, const Config& config) {
+Result<uint64_t> weight_bytes(const format::ModelFiles& files, const Config& config,
+                              const WeightOptions& weights) {
   Weights unused;
-  ASSIGN(const std::vector<Item> items, Plan(files, config, unused).make());
+  ASSIGN(const std::vector<WeightItem> items, plan_weights(files, config, weights, unused));
   return arena_bytes_of(items);
 }
 
 Result<Weights> load_weights(const format::ModelFiles& files, const Config& config,
-                             const LoadOptions& options, base::Pool& pool) {
+                             const WeightOptions& options, const LoadOptions& load,
+                             base::Pool& pool) {
   Weights weights;
-  ASSIGN(const std::vector<Item> items, Plan(files, config, weights).make());
+  ASSIGN(const std::vector<WeightItem> items, plan_weights(files, config, options, weights));
   ASSIGN(weights.arena, tensor::WeightArena::create(arena_bytes_of(items)));
-  TRY(Reader(files, options, pool).read(items, weights.arena));
+  TRY(Reader(files, load, pool).read(items, weights.arena));
   return weights;
 }
 

@@ -19,11 +19,18 @@ struct LoadOptions {
   const std::atomic<bool>* cancel = nullptr;
 };
 
+struct WeightOptions {
+  bool exact = false;  // copies made when loading keep every bit
+  bool mtp = false;    // the layer that predicts the token after next, if there is one
+};
+
 // Arena bytes that load_weights() will fill. Fails if a tensor is absent or has another shape than
 // the configuration asks for, or a type that cannot be computed with.
-base::Result<uint64_t> weight_bytes(const format::ModelFiles& files, const Config& config);
+base::Result<uint64_t> weight_bytes(const format::ModelFiles& files, const Config& config,
+                                    const WeightOptions& weights);
 
 base::Result<Weights> load_weights(const format::ModelFiles& files, const Config& config,
-                                   const LoadOptions& options, base::Pool& pool);
+                                   const WeightOptions& weights, const LoadOptions& options,
+                                   base::Pool& pool);
 
 }  // namespace model

@@ -38,17 +38,22 @@ struct YarnRamp {
 
 }  // namespace
 
+int rotary_dims(const format::ModelConfig& config) {
+  return config.mla ? config.mla->qk_rope_dim : config.head_dim;
+}
+
 Rope make_rope(const format::ModelConfig& config) {
   const RopeScaling& scaling = config.rope_scaling;
-  const int pairs = config.head_dim / 2;
+  const int dims = rotary_dims(config);
+  const int pairs = dims / 2;
   Rope rope;
   rope.frequencies.resize(pairs);
   if (scaling.kind == RopeScaling::Kind::yarn) {
     rope.multiplier = static_cast<float>(scaling.attention_factor);
   }
-  const YarnRamp ramp(scaling, config.head_dim, config.rope_base);
+  const YarnRamp ramp(scaling, dims, config.rope_base);
   for (int i = 0; i < pairs; ++i) {
-    double f = std::pow(config.rope_base, -2.0 * i / config.head_dim);
+    double f = std::pow(config.rope_base, -2.0 * i / dims);
     switch (scaling.kind) {
       case RopeScaling::Kind::none:
         break;

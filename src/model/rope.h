@@ -8,11 +8,14 @@
 
 namespace model {
 
+// Of each head: all dimensions, or with latent attention the last qk_rope_dim.
+int rotary_dims(const format::ModelConfig& config);
+
 struct Rope {
-  std::vector<float> frequencies;  // (head_dim / 2) radians a position
+  std::vector<float> frequencies;  // (rotary_dims / 2) radians a position
   float multiplier = 1;            // on cosine and sine (YaRN)
 
-  // cosine and sine of every pair at `position`, both (head_dim / 2).
+  // cosine and sine of every pair at `position`, both (rotary_dims / 2).
   void angles(int position, float* cosine, float* sine) const;
 };
 

@@ -15,8 +15,12 @@
 
 namespace model {
 
-enum class Head { none, text };
-enum class Origin : uint8_t { prompt, sampled };  // chooses MLA's form later; part of cache keys
+// mtp: the logits of the layer that predicts one id more (DeepSeek V3): with the ids up to and with
+// t[i] they tell of t[i + 1], as text does, but computed from the main layers' state at t[i - 1].
+enum class Head { none, text, mtp };
+// Chooses the form of latent attention (MLA), never the size of a batch: keys expanded for prompts,
+// the query absorbed for sampled ids. Part of cache keys.
+enum class Origin : uint8_t { prompt, sampled };
 
 // `ids` continue a sequence whose cache holds kv->length positions: ids[i] gets position
 // kv->length + i. forward() writes their keys and values and advances kv->length. The caller has
@@ -29,7 +33,7 @@ struct Segment {
   bool all_rows = false;  // logits after every id (perplexity, echo), else only after the last
 };
 
-// Rows in the order of the segments that wanted them.
+// Rows in the order of the segments that wanted them. The heads of one step are the same.
 struct Logits {
   int vocab = 0;
   std::vector<float> values;  // (rows, vocab)
@@ -39,12 +43,13 @@ struct Logits {
 };
 
 struct ModelInfo {
-  std::string architecture;    // "llama", "qwen2", "qwen3"
+  std::string architecture;    // "llama", "qwen2", "qwen3", "deepseek", "deepseek2"
   int vocab = 0;               // rows of the embedding, may exceed the tokenizer
   int context_tokens_max = 0;  // what the file declares
   int layers = 0;
   uint64_t weight_bytes = 0;
   uint64_t parameters = 0;
+  bool mtp = false;  // draft() and Head::mtp are there
 };
 
 class ModelRunner {
@@ -55,6 +60,13 @@ class ModelRunner {
   virtual KvPool& kv_pool() = 0;
   virtual int batch_tokens_max() const = 0;  // ids of all segments together in one forward()
   virtual base::Result<void> forward(std::span<Segment> segments, Logits& logits) = 0;
+
+  // A guess at the id after next, for speculation (info().mtp). Each segment has one id, which
+  // follows its kv->length positions but is not computed yet: only the MTP layer reads it.
+  // kv->length stays, and kv->pages has room for the id. One row of logits a segment; `want` and
+  // `all_rows` are not looked at. A guess that was wrong is taken back by shortening kv->length
+  // (by less than states_kept): nothing that is read later knows of it.
+  virtual base::Result<void> draft(std::span<Segment> segments, Logits& logits);
 };
 
 }  // namespace model

@@ -55,6 +55,9 @@ struct Tensor {
   Dtype dtype;
   int64_t rows, cols;  // rows 0: a vector
   float around = 0;    // vectors: mean of the values
+  int64_t count = 1;   // matrices of this shape, one after another
+
+  int64_t all_rows() const { return std::max<int64_t>(rows, 1) * count; }
 };
 
 struct Half {
@@ -99,7 +102,7 @@ void scale_block(Dtype dtype, uint8_t* block, float sigma, Random& random) {
 void fill_blocks(const Tensor& t, float sigma, Random& random, std::vector<uint8_t>& out) {
   const tensor::DtypeInfo& type = tensor::info(t.dtype);
   if (t.dtype == Dtype::f32 || t.dtype == Dtype::f16) {
-    const int64_t count = std::max<int64_t>(t.rows, 1) * t.cols;
+    const int64_t count = t.all_rows() * t.cols;
     out.resize(count * type.block_bytes);
     for (int64_t i = 0; i < count; ++i) {
       const float x = t.around + sigma * random.normal();
@@ -112,7 +115,7 @@ void fill_blocks(const Tensor& t, float sigma, Random& random, std::vector<uint8
     }
     return;
   }
-  const int64_t blocks = t.rows * t.cols / type.block_elements;
+  const int64_t blocks = t.all_rows() * t.cols / type.block_elements;
   out.resize((blocks * type.block_bytes + 7) / 8 * 8);
   for (size_t i = 0; i < out.size(); i += 8) {
     const uint64_t bits = random.next();
@@ -152,7 +155,8 @@ struct Types {
       const bool finer = layer >= 0 && (layer < layers / 8 || layer >= 7 * layers / 8 ||
                                         (layer - layers / 8) % 3 == 2);
       if (name == "output") return Dtype::q6_k;
-      return finer && (name == "attn_v" || name == "ffn_down") ? Dtype::q6_k : Dtype::q4_k;
+      const bool heavy = name == "attn_v" || name.starts_with("ffn_down");
+      return finer && heavy ? Dtype::q6_k : Dtype::q4_k;
     }
     if (q == "MIXED") {
       constexpr Dtype all[] = {Dtype::q4_k, Dtype::q6_k, Dtype::q4_0, Dtype::q8_0,
@@ -164,51 +168,101 @@ struct Types {
   }
 };
 
-Result<std::vector<Tensor>> tensors_of(const SynthShape& s, std::string_view quantization) {
-  std::vector<Tensor> all;
-  Types types{quantization, s.layers};
-  const auto vector = [&](const std::string& name, int64_t size, float around) {
-    all.push_back({name, Dtype::f32, 0, size, around});
-  };
-  const int64_t q = int64_t{s.heads} * s.head_dim, kv = int64_t{s.kv_heads} * s.head_dim;
-  struct Matrix {
-    const char* name;
-    int64_t rows, cols;
-  };
-  const auto matrices = [&](int layer, std::string at,
-                            std::initializer_list<Matrix> list) -> Result<void> {
-    for (const Matrix& m : list) {
-      ASSIGN(const Dtype type, types.of(m.name, layer));
-      all.push_back({at + m.name + ".weight", fallback(type, m.cols), m.rows, m.cols});
+// The tensors of a file, in their order.
+class TensorList {
+ public:
+  TensorList(const SynthShape& shape, std::string_view quantization)
+      : s_(shape), types_{quantization, shape.layers} {}
+
+  Result<std::vector<Tensor>> make() {
+    TRY(matrix(-1, "", {"token_embd", s_.vocab, s_.hidden}));
+    for (int i = 0; i < s_.layers; ++i) {
+      const std::string at = "blk." + std::to_string(i) + ".";
+      vector(at + "attn_norm.weight", s_.hidden, 1);
+      vector(at + "ffn_norm.weight", s_.hidden, 1);
+      const bool latent = s_.architecture == "deepseek2";
+      TRY(latent ? latent_attention(i, at) : dense_attention(i, at));
+      TRY(latent && i >= s_.experts.dense_first ? experts(i, at)
+                                                : feed_forward(i, at, s_.ffn, ""));
     }
-    return {};
+    vector("output_norm.weight", s_.hidden, 1);
+    if (!s_.tied_head) TRY(matrix(-1, "", {"output", s_.vocab, s_.hidden}));
+    return std::move(all_);
+  }
+
+ private:
+  struct Matrix {
+    std::string name;
+    int64_t rows, cols;
+    int64_t count = 1;
   };
-  TRY(matrices(-1, "", {{"token_embd", s.vocab, s.hidden}}));
-  for (int i = 0; i < s.layers; ++i) {
-    const std::string at = "blk." + std::to_string(i) + ".";
-    vector(at + "attn_norm.weight", s.hidden, 1);
-    vector(at + "ffn_norm.weight", s.hidden, 1);
-    TRY(matrices(i, at,
-                 {{"attn_q", q, s.hidden},
-                  {"attn_k", kv, s.hidden},
-                  {"attn_v", kv, s.hidden},
-                  {"attn_output", s.hidden, q},
-                  {"ffn_gate", s.ffn, s.hidden},
-                  {"ffn_up", s.ffn, s.hidden},
-                  {"ffn_down", s.hidden, s.ffn}}));
-    if (s.architecture == "qwen2") {
+  void vector(const std::string& name, int64_t size, float around) {
+    all_.push_back({name, Dtype::f32, 0, size, around});
+  }
+  Result<void> matrix(int layer, const std::string& at, const Matrix& m) {
+    ASSIGN(const Dtype type, types_.of(m.name, layer));
+    all_.push_back({at + m.name + ".weight", fallback(type, m.cols), m.rows, m.cols, 0, m.count});
+    return {};
+  }
+
+  Result<void> dense_attention(int layer, const std::string& at) {
+    const int64_t q = int64_t{s_.heads} * s_.head_dim, kv = int64_t{s_.kv_heads} * s_.head_dim;
+    TRY(matrix(layer, at, {"attn_q", q, s_.hidden}));
+    TRY(matrix(layer, at, {"attn_k", kv, s_.hidden}));
+    TRY(matrix(layer, at, {"attn_v", kv, s_.hidden}));
+    TRY(matrix(layer, at, {"attn_output", s_.hidden, q}));
+    if (s_.architecture == "qwen2") {
       vector(at + "attn_q.bias", q, 0);
       vector(at + "attn_k.bias", kv, 0);
       vector(at + "attn_v.bias", kv, 0);
     }
-    if (s.architecture == "qwen3") {
-      vector(at + "attn_q_norm.weight", s.head_dim, 1);
-      vector(at + "attn_k_norm.weight", s.head_dim, 1);
+    if (s_.architecture == "qwen3") {
+      vector(at + "attn_q_norm.weight", s_.head_dim, 1);
+      vector(at + "attn_k_norm.weight", s_.head_dim, 1);
     }
+    return {};
   }
-  vector("output_norm.weight", s.hidden, 1);
-  if (!s.tied_head) TRY(matrices(-1, "", {{"output", s.vocab, s.hidden}}));
-  return all;
+
+  Result<void> latent_attention(int layer, const std::string& at) {
+    const SynthShape::Latent& l = s_.latent;
+    const int64_t heads = s_.heads, q = heads * (l.nope + l.rope);
+    if (l.q_rank > 0) {
+      TRY(matrix(layer, at, {"attn_q_a", l.q_rank, s_.hidden}));
+      vector(at + "attn_q_a_norm.weight", l.q_rank, 1);
+      TRY(matrix(layer, at, {"attn_q_b", q, l.q_rank}));
+    } else {
+      TRY(matrix(layer, at, {"attn_q", q, s_.hidden}));
+    }
+    TRY(matrix(layer, at, {"attn_kv_a_mqa", l.kv_rank + l.rope, s_.hidden}));
+    vector(at + "attn_kv_a_norm.weight", l.kv_rank, 1);
+    TRY(matrix(layer, at, {"attn_k_b", l.kv_rank, l.nope, heads}));
+    TRY(matrix(layer, at, {"attn_v_b", l.value, l.kv_rank, heads}));
+    return matrix(layer, at, {"attn_output", s_.hidden, heads * l.value});
+  }
+
+  Result<void> feed_forward(int layer, const std::string& at, int64_t width,
+                            const std::string& suffix) {
+    TRY(matrix(layer, at, {"ffn_gate" + suffix, width, s_.hidden}));
+    TRY(matrix(layer, at, {"ffn_up" + suffix, width, s_.hidden}));
+    return matrix(layer, at, {"ffn_down" + suffix, s_.hidden, width});
+  }
+
+  Result<void> experts(int layer, const std::string& at) {
+    const SynthShape::Experts& e = s_.experts;
+    all_.push_back({at + "ffn_gate_inp.weight", Dtype::f32, e.count, s_.hidden});
+    TRY(matrix(layer, at, {"ffn_gate_exps", e.ffn, s_.hidden, e.count}));
+    TRY(matrix(layer, at, {"ffn_up_exps", e.ffn, s_.hidden, e.count}));
+    TRY(matrix(layer, at, {"ffn_down_exps", s_.hidden, e.ffn, e.count}));
+    return feed_forward(layer, at, int64_t{e.shared} * e.ffn, "_shexp");
+  }
+
+  const SynthShape& s_;
+  Types types_;
+  std::vector<Tensor> all_;
+};
+
+Result<std::vector<Tensor>> tensors_of(const SynthShape& s, std::string_view quantization) {
+  return TensorList(s, quantization).make();
 }
 
 // A byte-level vocabulary without merges: 256 bytes, then filler that no text produces.
@@ -246,6 +300,41 @@ void put_tokenizer(Bytes& out, const SynthShape& s, int& entries) {
   out.text("tokenizer.ggml.add_bos_token"), out.put(type_bool), out.put<uint8_t>(0), ++entries;
 }
 
+// The form of today's converters: keys and values as the cache has them, and beside them what a
+// head's would be.
+void put_deepseek(Bytes& out, const SynthShape& s, int& entries) {
+  const auto number = [&](const std::string& key, int value) {
+    out.text(s.architecture + "." + key), out.put(type_u32), ++entries;
+    out.put(static_cast<uint32_t>(value));
+  };
+  const auto real = [&](const std::string& key, double value) {
+    out.text(s.architecture + "." + key), out.put(type_f32), ++entries;
+    out.put(static_cast<float>(value));
+  };
+  const SynthShape::Latent& l = s.latent;
+  const SynthShape::Experts& e = s.experts;
+  number("attention.head_count_kv", 1);
+  number("attention.key_length", l.kv_rank + l.rope);
+  number("attention.value_length", l.kv_rank);
+  number("attention.key_length_mla", l.nope + l.rope);
+  number("attention.value_length_mla", l.value);
+  number("attention.kv_lora_rank", l.kv_rank);
+  if (l.q_rank > 0) number("attention.q_lora_rank", l.q_rank);
+  number("rope.dimension_count", l.rope);
+  number("leading_dense_block_count", e.dense_first);
+  number("expert_count", e.count);
+  number("expert_used_count", e.used);
+  number("expert_shared_count", e.shared);
+  number("expert_feed_forward_length", e.ffn);
+  number("expert_gating_func", 1);
+  real("expert_weights_scale", 1);
+  out.text(s.architecture + ".rope.scaling.type"), out.put(type_string), out.text("yarn");
+  ++entries;
+  real("rope.scaling.factor", 40);
+  number("rope.scaling.original_context_length", 4096);
+  real("rope.scaling.yarn_log_multiplier", 0.0707);
+}
+
 Bytes metadata(const SynthShape& s, int& entries) {
   Bytes out;
   const auto number = [&](const std::string& key, uint32_t value) {
@@ -262,10 +351,14 @@ Bytes metadata(const SynthShape& s, int& entries) {
   number("block_count", s.layers);
   number("feed_forward_length", s.ffn);
   number("attention.head_count", s.heads);
-  number("attention.head_count_kv", s.kv_heads);
-  number("attention.key_length", s.head_dim);
-  number("attention.value_length", s.head_dim);
-  number("rope.dimension_count", s.head_dim);
+  if (s.architecture == "deepseek2") {
+    put_deepseek(out, s, entries);
+  } else {
+    number("attention.head_count_kv", s.kv_heads);
+    number("attention.key_length", s.head_dim);
+    number("attention.value_length", s.head_dim);
+    number("rope.dimension_count", s.head_dim);
+  }
   number("vocab_size", s.vocab);
   real("rope.freq_base", s.rope_base);
   real("attention.layer_norm_rms_epsilon", s.rms_eps);
@@ -274,7 +367,7 @@ Bytes metadata(const SynthShape& s, int& entries) {
 }
 
 uint64_t bytes_of(const Tensor& t) {
-  return std::max<int64_t>(t.rows, 1) * tensor::row_bytes(t.dtype, t.cols);
+  return t.all_rows() * tensor::row_bytes(t.dtype, t.cols);
 }
 
 }  // namespace
@@ -293,9 +386,19 @@ Result<SynthShape> named_shape(std::string_view name) {
   if (name == "tiny") {
     return SynthShape{"qwen2", 512, 768, 2, 6, 2, 64, 512, 4096, 10000, 1e-6, false};
   }
+  if (name == "deepseek-v2-lite") {
+    return SynthShape{"deepseek2", 2048,   10944, 27,   16,   16,
+                      192,         102400, 163840, 10000, 1e-6, false};
+  }
+  if (name == "tiny-deepseek") {
+    return SynthShape{
+        "deepseek2", 512,  768,  3,     4,
+        4,           96,   512,  4096,  10000,
+        1e-6,        false, {0, 128, 64, 32, 64}, {1, 8, 3, 1, 256}};
+  }
   return base::fail(ErrorKind::wrong_usage, "unknown shape " + std::string(name),
                     "known are r1-distill-qwen-1.5b, r1-distill-qwen-7b, r1-distill-llama-8b, "
-                    "smollm2-135m and tiny");
+                    "smollm2-135m, deepseek-v2-lite, tiny and tiny-deepseek");
 }
 
 Result<void> write_synthetic_gguf(const std::string& path, const SynthShape& shape,
@@ -312,9 +415,10 @@ Result<void> write_synthetic_gguf(const std::string& path, const SynthShape& sha
   uint64_t offset = 0;
   for (const Tensor& t : tensors) {
     header.text(t.name);
-    header.put<uint32_t>(t.rows ? 2 : 1);
+    header.put<uint32_t>(t.count > 1 ? 3 : t.rows ? 2 : 1);
     header.put<uint64_t>(t.cols);
     if (t.rows) header.put<uint64_t>(t.rows);
+    if (t.count > 1) header.put<uint64_t>(t.count);
     header.put<uint32_t>(static_cast<uint32_t>(t.dtype));
     header.put<uint64_t>(offset);
     offset += (bytes_of(t) + alignment - 1) / alignment * alignment;

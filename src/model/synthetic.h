@@ -12,14 +12,24 @@
 namespace model {
 
 struct SynthShape {
-  std::string architecture = "qwen2";  // "llama", "qwen2" (biases), "qwen3" (q and k norm)
+  // "llama", "qwen2" (biases), "qwen3" (q and k norm), "deepseek2" (latent attention and experts)
+  std::string architecture = "qwen2";
   int hidden = 1536, ffn = 8960, layers = 28, heads = 12, kv_heads = 2, head_dim = 128;
   int vocab = 151936, context = 131072;
   double rope_base = 10000, rms_eps = 1e-6;
   bool tied_head = false;
+
+  // deepseek2 only; head_dim and kv_heads are not read.
+  struct Latent {
+    int q_rank = 0, kv_rank = 512, nope = 128, rope = 64, value = 128;
+  } latent;
+  struct Experts {
+    int dense_first = 1, count = 64, used = 6, shared = 2, ffn = 1408;
+  } experts;
 };
 
-// "r1-distill-qwen-1.5b", "r1-distill-qwen-7b", "r1-distill-llama-8b", "smollm2-135m", "tiny".
+// "r1-distill-qwen-1.5b", "r1-distill-qwen-7b", "r1-distill-llama-8b", "smollm2-135m",
+// "deepseek-v2-lite", "tiny", "tiny-deepseek".
 base::Result<SynthShape> named_shape(std::string_view name);
 
 // `quantization`: Q4_0, Q4_1, Q8_0, Q4_K_M, F16, or MIXED (every common type in turn). Where a

@@ -1,6 +1,7 @@
 #include "tensor/attention.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -10,7 +11,6 @@
 namespace tensor {
 namespace {
 
-constexpr int span_keys = 8 * kv_block_keys;
 static_assert(kv_block_keys == block_keys);
 constexpr float nothing_seen = -__builtin_inff();
 
@@ -53,9 +53,10 @@ struct TileMemory {
 int64_t partial_floats_max(const AttentionShape& shape, int threads, int context_tokens_max) {
   constexpr int64_t limit_floats = 4 << 20;
   const int rows = std::min(tile_rows, shape.heads / shape.kv.kv_heads);
+  const int64_t tiles = ceil_div(shape.heads / shape.kv.kv_heads, tile_rows);
   const int64_t spans = ceil_div(context_tokens_max, span_keys);
   if (threads == 1) return 0;
-  return std::min(limit_floats, 4 * threads * spans * rows * (shape.kv.dim_padded() + 2));
+  return std::min(limit_floats, 4 * threads * tiles * spans * rows * (shape.kv.dim_padded() + 2));
 }
 
 int64_t thread_floats(const AttentionShape& shape) {
@@ -84,6 +85,7 @@ int64_t KvBlockLayout::k_head_bytes() const {
   return round_up(int64_t{head_dim} * kv_block_keys * element_bytes(k), 64);
 }
 int64_t KvBlockLayout::v_head_bytes() const {
+  if (shared) return 0;
   return int64_t{dim_padded()} * kv_block_keys * element_bytes(v);
 }
 
@@ -129,11 +131,77 @@ void kv_write(Isa isa, const KvBlockLayout& layout, uint8_t* block, int slot, co
     scatter(kernels, layout.k, k + h * dim, dim, block + h * layout.k_head_bytes(),
             [&](int d) { return k_first + d * panel_width; });
   }
+  if (layout.shared) return;
   block += layout.kv_heads * layout.k_head_bytes();
+  const int v_dim = layout.dim();
   for (int h = 0; h < layout.kv_heads; ++h) {
-    scatter(kernels, layout.v, v + h * dim, dim, block + h * layout.v_head_bytes(), [&](int d) {
+    scatter(kernels, layout.v, v + h * v_dim, v_dim, block + h * layout.v_head_bytes(), [&](int d) {
       return (d / panel_width * kv_block_keys + slot) * panel_width + d % panel_width;
     });
+  }
+}
+
+void kv_read_keys(const KvBlockLayout& layout, const uint8_t* block, int slots, KeyDims dims,
+                  float* k) {
+  float column[panel_width];
+  for (int group = 0; group < slots; group += panel_width) {
+    const int keys = std::min(panel_width, slots - group);
+    for (int d = 0; d < dims.count; ++d) {
+      const int64_t at =
+          (int64_t{group / panel_width} * layout.head_dim + dims.first + d) * panel_width;
+      decode_row(layout.k, block + at * element_bytes(layout.k), column, panel_width);
+      float* to = k + int64_t{group} * dims.count + d;
+      for (int key = 0; key < keys; ++key) to[int64_t{key} * dims.count] = column[key];
+    }
+  }
+}
+
+namespace {
+
+// 16 numbers side by side in a block.
+void store_panel_row(const AttentionKernels& kernels, Dtype dtype, const float* from,
+                     uint8_t* to) {
+  if (dtype == Dtype::f32) {
+    std::memcpy(to, from, panel_width * sizeof(float));
+  } else {
+    kernels.narrow(dtype, from, reinterpret_cast<uint16_t*>(to), panel_width);
+  }
+}
+
+}  // namespace
+
+void kv_fill_keys(Isa isa, const KvBlockLayout& layout, uint8_t* block, int head, KeyDims dims,
+                  int slots, const float* k, int64_t stride) {
+  const AttentionKernels& kernels = attention_kernels(isa);
+  const int64_t size = element_bytes(layout.k);
+  uint8_t* keys = block + head * layout.k_head_bytes();
+  float column[panel_width] = {};
+  for (int group = 0; group < slots; group += panel_width, k += panel_width * stride) {
+    const int count = std::min(panel_width, slots - group);
+    std::fill(column + count, column + panel_width, 0.0f);
+    for (int d = 0; d < dims.count; ++d) {
+      for (int key = 0; key < count; ++key) column[key] = k[key * stride + d];
+      const int64_t at =
+          (int64_t{group / panel_width} * layout.head_dim + dims.first + d) * panel_width;
+      store_panel_row(kernels, layout.k, column, keys + at * size);
+    }
+  }
+}
+
+void kv_fill_values(Isa isa, const KvBlockLayout& layout, uint8_t* block, int head, int slots,
+                    const float* v, int64_t stride) {
+  const AttentionKernels& kernels = attention_kernels(isa);
+  const int64_t size = element_bytes(layout.v);
+  uint8_t* values =
+      block + layout.kv_heads * layout.k_head_bytes() + head * layout.v_head_bytes();
+  for (int first = 0; first < layout.dim(); first += panel_width) {
+    const int count = std::min(panel_width, layout.dim() - first);
+    for (int slot = 0; slot < slots; ++slot) {
+      float row[panel_width] = {};
+      std::copy_n(v + slot * stride + first, count, row);
+      const int64_t at = int64_t{first / panel_width * kv_block_keys + slot} * panel_width;
+      store_panel_row(kernels, layout.v, row, values + at * size);
+    }
   }
 }
 
@@ -171,16 +239,13 @@ class AttentionRun {
         group_(shape.heads / shape.kv.kv_heads) {}
 
   void run() {
+    choose_tile();
     int spans_max = 0, rows_max = 0;
-    memory_.first_unit.clear();
-    int64_t units = 0;
+    const int64_t units = count_units();
     for (const AttentionRows& s : segments_) {
-      memory_.first_unit.push_back(units);
-      units += int64_t{ceil_div(s.count * group_, tile_rows)} * shape_.kv.kv_heads;
       spans_max = std::max(spans_max, ceil_div(s.first_position + s.count, span_keys));
-      rows_max = std::max(rows_max, std::min(tile_rows, s.count * group_));
+      rows_max = std::max(rows_max, std::min(tile_, s.count * group_));
     }
-    memory_.first_unit.push_back(units);
     slot_floats_ = int64_t{rows_max} * (shape_.kv.dim_padded() + 2);
     const bool few = units < 4 * pool_.threads() && pool_.threads() > 1 && spans_max > 1;
     if (few && units * spans_max * slot_floats_ <= static_cast<int64_t>(memory_.partials.size())) {
@@ -191,6 +256,28 @@ class AttentionRun {
         for (int64_t u = begin; u < end; ++u) whole_unit(units - 1 - u, thread);
       });
     }
+  }
+
+  // What the rows of the only segment see of one span, merged into `state`.
+  void run_span(int index, const SpanState& state) {
+    first_block_ = index * span_blocks;
+    choose_tile();
+    const int64_t units = count_units();
+    pool_.run(units, 1, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) span_unit(unit(units - 1 - i), index, state, thread);
+    });
+  }
+
+  // Head h of position p stands at p * heads + h in `state`.
+  void run_finish(const SpanState& state) {
+    constexpr int64_t positions_grain = 4;
+    const AttentionRows& s = segments_[0];
+    const int dim = shape_.kv.dim_padded();
+    pool_.run(s.count, positions_grain, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin * shape_.heads; i < end * shape_.heads; ++i) {
+        store_head(s, i / shape_.heads, i % shape_.heads, state.o + i * dim, state.sum[i]);
+      }
+    });
   }
 
  private:
@@ -205,6 +292,26 @@ class AttentionRun {
     }
   };
 
+  // Few rows with one KV head (latent attention) are cut finer, so that every thread has a tile. A
+  // row's result does not depend on the tile it is in.
+  void choose_tile() {
+    int64_t rows = 0;
+    for (const AttentionRows& s : segments_) rows += int64_t{s.count} * group_;
+    const int64_t share = round_up(rows * shape_.kv.kv_heads / pool_.threads() + 1, group_rows);
+    tile_ = static_cast<int>(std::min<int64_t>(tile_rows, share));
+  }
+
+  int64_t count_units() {
+    int64_t units = 0;
+    memory_.first_unit.clear();
+    for (const AttentionRows& s : segments_) {
+      memory_.first_unit.push_back(units);
+      units += int64_t{ceil_div(s.count * group_, tile_)} * shape_.kv.kv_heads;
+    }
+    memory_.first_unit.push_back(units);
+    return units;
+  }
+
   Unit unit(int64_t index) const {
     const auto& first = memory_.first_unit;
     const auto after = std::upper_bound(first.begin(), first.end() - 1, index);
@@ -213,8 +320,8 @@ class AttentionRun {
     Unit u;
     u.segment = &segments_[s];
     u.kv_head = local % shape_.kv.kv_heads;
-    u.first_row = local / shape_.kv.kv_heads * tile_rows;
-    u.rows = std::min(tile_rows, u.segment->count * group_ - u.first_row);
+    u.first_row = local / shape_.kv.kv_heads * tile_;
+    u.rows = std::min(tile_, u.segment->count * group_ - u.first_row);
     u.keys = u.position(u.rows - 1, group_) + 1;
     return u;
   }
@@ -243,7 +350,8 @@ class AttentionRun {
     std::fill(maximum, maximum + u.rows, nothing_seen);
     std::fill(sum, sum + u.rows, 0.0f);
     for (int first = index * span_keys; first < end; first += kv_block_keys) {
-      const uint8_t* block = u.segment->blocks[first / kv_block_keys] + layer_offset_;
+      const uint8_t* block =
+          u.segment->blocks[first / kv_block_keys - first_block_] + layer_offset_;
       const uint8_t* k = block + u.kv_head * kv.k_head_bytes();
       const uint8_t* v = block + kv.kv_heads * kv.k_head_bytes() + u.kv_head * kv.v_head_bytes();
       const int keys = std::min(kv_block_keys, u.keys - first);
@@ -252,20 +360,58 @@ class AttentionRun {
         visible[r] = std::clamp(u.position(r, group_) + 1 - first, 0, kv_block_keys);
       }
       kernels_.scores(kv.k, k, m.q, u.rows, kv.head_dim, keys, m.panel, m.scores);
+      if (first == 0 && u.segment->first_key > 0) hide_first(u, m.scores);
       kernels_.softmax(m.scores, visible, u.rows, maximum, sum, o, kv.dim_padded());
-      kernels_.values(kv.v, v, m.scores, u.rows, kv.dim_padded(), keys, m.panel, o);
+      if (kv.shared) {
+        kernels_.shared_values(kv.k, k, m.scores, u.rows, kv.head_dim, kv.dim_padded(), keys,
+                               m.panel, o);
+      } else {
+        kernels_.values(kv.v, v, m.scores, u.rows, kv.dim_padded(), keys, m.panel, o);
+      }
     }
   }
 
+  static void hide_first(const Unit& u, float* scores) {
+    for (int r = 0; r < u.rows; ++r) {
+      std::fill_n(scores + r * block_keys, u.segment->first_key, nothing_seen);
+    }
+  }
+
+  void store_head(const AttentionRows& s, int64_t position, int64_t head, const float* o,
+                  float sum) const {
+    const int dim = shape_.kv.dim();
+    const int64_t head_stride = s.out_head_stride > 0 ? s.out_head_stride : dim;
+    float* to = s.out + position * s.out_stride + head * head_stride;
+    const float scale = 1.0f / sum;
+    for (int d = 0; d < dim; ++d) to[d] = o[d] * scale;
+  }
+
   void finish(const Unit& u, const float* o, const float* sum) const {
-    const int dim = shape_.kv.head_dim;
     for (int r = 0; r < u.rows; ++r) {
       const int row = u.first_row + r;
-      float* to = u.segment->out + row / group_ * u.segment->out_stride +
-                  (u.kv_head * group_ + row % group_) * dim;
-      const float* from = o + int64_t{r} * shape_.kv.dim_padded();
-      const float scale = 1.0f / sum[r];
-      for (int d = 0; d < dim; ++d) to[d] = from[d] * scale;
+      store_head(*u.segment, row / group_, u.kv_head * group_ + row % group_,
+                 o + int64_t{r} * shape_.kv.dim_padded(), sum[r]);
+    }
+  }
+
+  // A unit's rows are (position, head of the group); the state's are (position, head).
+  void span_unit(const Unit& u, int index, const SpanState& state, int thread) const {
+    if (index * span_keys >= u.keys) return;
+    const TileMemory m = tile(thread);
+    const int dim = shape_.kv.dim_padded();
+    pack_queries(u, m.q);
+    span(u, index, m, m.span_o, m.span_max, m.span_sum);
+    for (int r = 0; r < u.rows; ++r) {
+      const int row = u.first_row + r;
+      const int64_t at =
+          int64_t{row / group_} * shape_.heads + u.kv_head * group_ + row % group_;
+      if (index == 0) {
+        std::fill_n(state.o + at * dim, dim, 0.0f);
+        state.maximum[at] = nothing_seen;
+        state.sum[at] = 0;
+      }
+      merge_span(1, dim, m.span_o + int64_t{r} * dim, m.span_max + r, m.span_sum + r,
+                 state.o + at * dim, state.maximum + at, state.sum + at);
     }
   }
 
@@ -320,6 +466,8 @@ class AttentionRun {
   AttentionScratch::Memory& memory_;
   base::Pool& pool_;
   int group_;
+  int tile_ = tile_rows;
+  int first_block_ = 0;  // that AttentionRows::blocks begin with
   int64_t slot_floats_ = 0;
 };
 
@@ -328,6 +476,17 @@ void attention(const AttentionShape& shape, std::span<const AttentionRows> rows,
   CHECK(shape.kv.kv_heads > 0 && shape.heads % shape.kv.kv_heads == 0,
         "the configuration was checked");
   AttentionRun(shape, rows, layer_offset, isa, scratch, pool).run();
+}
+
+void attention_span(const AttentionShape& shape, const AttentionRows& rows, int span,
+                    const SpanState& state, Isa isa, AttentionScratch& scratch, base::Pool& pool) {
+  AttentionRun(shape, {&rows, 1}, 0, isa, scratch, pool).run_span(span, state);
+}
+
+void attention_finish(const AttentionShape& shape, const AttentionRows& rows,
+                      const SpanState& state, Isa isa, AttentionScratch& scratch,
+                      base::Pool& pool) {
+  AttentionRun(shape, {&rows, 1}, 0, isa, scratch, pool).run_finish(state);
 }
 
 }  // namespace tensor

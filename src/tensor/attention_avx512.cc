@@ -79,7 +79,7 @@ INLINE void narrow_half(Vf v, uint16_t* to) {
 }  // namespace
 
 const AttentionKernels& attention_kernels_avx512() {
-  static constexpr AttentionKernels table{scores, softmax, values, narrow};
+  static constexpr AttentionKernels table{scores, softmax, values, shared_values, narrow};
   return table;
 }
 

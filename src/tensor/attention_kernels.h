@@ -30,6 +30,11 @@ struct AttentionKernels {
   void (*values)(Dtype dtype, const uint8_t* v_block, const float* weights /* (rows, 64) */,
                  int rows, int dim_padded, int keys, float* panel /* (64, 16) */,
                  float* o /* (rows, dim_padded) */);
+  // The same where a value is the beginning of its key: K of a head, (64 / 16, head_dim, 16), is
+  // turned into values 16 dims at a time. Beyond value_dim, o holds whatever.
+  void (*shared_values)(Dtype dtype, const uint8_t* k_block, const float* weights /* (rows, 64) */,
+                        int rows, int head_dim, int dim_padded, int keys, float* panel,
+                        float* o /* (rows, dim_padded) */);
   // to[i] = bits of from[i] in f16 (saturated) or bf16.
   void (*narrow)(Dtype dtype, const float* from, uint16_t* to, int n);
 };

@@ -66,6 +66,19 @@ void values(Dtype dtype, const uint8_t* v_block, const float* weights, int rows,
   }
 }
 
+void shared_values(Dtype dtype, const uint8_t* k_block, const float* weights, int rows,
+                   int head_dim, int dim_padded, int keys, float*, float* o) {
+  for (int d = 0; d < std::min(dim_padded, head_dim); ++d) {
+    for (int r = 0; r < rows; ++r) {
+      float& out = o[r * dim_padded + d];
+      for (int key = 0; key < keys; ++key) {
+        const int64_t at = (int64_t{key / panel_width} * head_dim + d) * panel_width;
+        out += weights[r * block_keys + key] * element(dtype, k_block, at + key % panel_width);
+      }
+    }
+  }
+}
+
 void narrow(Dtype dtype, const float* from, uint16_t* to, int n) {
   for (int i = 0; i < n; ++i) {
     to[i] = dtype == Dtype::f16 ? f32_to_f16(std::clamp(from[i], -f16_largest, f16_largest))
@@ -76,7 +89,7 @@ void narrow(Dtype dtype, const float* from, uint16_t* to, int n) {
 }  // namespace
 
 const AttentionKernels& attention_kernels_scalar() {
-  static constexpr AttentionKernels table{scores, softmax, values, narrow};
+  static constexpr AttentionKernels table{scores, softmax, values, shared_values, narrow};
   return table;
 }
 

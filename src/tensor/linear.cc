@@ -32,12 +32,13 @@ int64_t panels_a_chunk(int64_t panels, int threads) {
   return std::clamp<int64_t>(panels / (threads * chunks_a_thread), 1, panels_max);
 }
 
-void store_panel(const float* acc, const PanelJob& job, const LinearOut& out) {
+// Columns first_column .. of x are rows y_row .. of out.y.
+void store_panel(const float* acc, const PanelJob& job, const LinearOut& out, int y_row) {
   const int64_t first_row = job.panel * panel_rows;
   const auto rows = static_cast<int>(std::min<int64_t>(panel_rows, job.w->rows - first_row));
   const float* bias = out.bias != nullptr ? out.bias + first_row : nullptr;
   for (int c = 0; c < job.columns; ++c, acc += panel_rows) {
-    float* y = out.y + (job.first_column + c) * out.stride + first_row;
+    float* y = out.y + (y_row + c) * out.stride + first_row;
     if (bias == nullptr && !out.accumulate) {
       std::memcpy(y, acc, sizeof(float) * static_cast<size_t>(rows));
       continue;
@@ -46,6 +47,30 @@ void store_panel(const float* acc, const PanelJob& job, const LinearOut& out) {
       const float value = bias != nullptr ? acc[r] + bias[r] : acc[r];
       y[r] = out.accumulate ? y[r] + value : value;
     }
+  }
+}
+
+// Which rows of x a job takes.
+struct Columns {
+  int first, count;
+};
+template <class Job>
+Columns columns_of(const Job& job, const QuantRows& x) {
+  const Columns columns{job.first, job.count >= 0 ? job.count : x.n - job.first};
+  CHECK(columns.first >= 0 && columns.first + columns.count <= x.n, "rows that were rounded");
+  return columns;
+}
+
+// The panels of all jobs are numbered through; calls work(job, first panel, last panel) for those
+// among begin .. end.
+template <class Job, class Matrix, class Work>
+void each_job(std::span<const Job> jobs, int64_t begin, int64_t end, Matrix matrix, Work work) {
+  int64_t first = 0;
+  for (const Job& job : jobs) {
+    if (first >= end) return;
+    const int64_t last = first + panel_count(matrix(job));
+    if (last > begin) work(job, std::max(begin, first) - first, std::min(end, last) - first);
+    first = last;
   }
 }
 
@@ -67,24 +92,23 @@ const KernelSet& kernels_of(Isa isa) {
 void linear_many(std::span<const LinearJob> jobs, const QuantRows& x, Isa isa, base::Pool& pool) {
   const KernelSet& kernels = kernels_of(isa);
   const int columns_max = columns_at_once(x, kernels);
+  const auto matrix = [](const LinearJob& job) -> const PackedMatrix& { return *job.w; };
   int64_t total = 0;
   for (const LinearJob& job : jobs) total += panel_count(*job.w);
   const auto work = [&](int64_t begin, int64_t end, int) {
     alignas(64) float acc[kernel_columns_max * panel_rows];
-    int64_t first = 0;  // number of the job's first panel
-    for (const LinearJob& job : jobs) {
-      const int64_t last = first + panel_count(*job.w);
+    each_job(jobs, begin, end, matrix, [&](const LinearJob& job, int64_t first, int64_t last) {
       const PanelKernel kernel = kernel_for(*job.w, x, kernels);
-      for (int column = 0; column < x.n && first < end && last > begin; column += columns_max) {
-        const int columns = std::min(columns_max, x.n - column);
-        for (int64_t p = std::max(begin, first); p < std::min(end, last); ++p) {
-          const PanelJob panel{job.w, p - first, &x, column, columns, acc};
+      const Columns own = columns_of(job, x);
+      for (int at = 0; at < own.count; at += columns_max) {
+        const int columns = std::min(columns_max, own.count - at);
+        for (int64_t p = first; p < last; ++p) {
+          const PanelJob panel{job.w, p, &x, own.first + at, columns, acc};
           kernel(panel);
-          store_panel(acc, panel, job.out);
+          store_panel(acc, panel, job.out, at);
         }
       }
-      first = last;
-    }
+    });
   };
   pool.run(total, panels_a_chunk(total, pool.threads()), work);
 }
@@ -95,29 +119,42 @@ void linear(const PackedMatrix& w, const QuantRows& x, const LinearOut& out, Isa
   linear_many({&job, 1}, x, isa, pool);
 }
 
-void gate_up_silu(const PackedMatrix& gate, const PackedMatrix& up, const QuantRows& x, float* y,
-                  int64_t stride, Isa isa, base::Pool& pool) {
-  CHECK(gate.rows == up.rows, "gate and up are multiplied row by row");
+void gate_up_silu_many(std::span<const GateUpJob> jobs, const QuantRows& x, Isa isa,
+                       base::Pool& pool) {
   const KernelSet& kernels = kernels_of(isa);
-  const PanelKernel gate_kernel = kernel_for(gate, x, kernels);
-  const PanelKernel up_kernel = kernel_for(up, x, kernels);
   const int columns_max = columns_at_once(x, kernels);
-  const int64_t panels = panel_count(gate);
+  const auto matrix = [](const GateUpJob& job) -> const PackedMatrix& { return *job.gate; };
+  int64_t total = 0;
+  for (const GateUpJob& job : jobs) {
+    CHECK(job.gate->rows == job.up->rows, "gate and up are multiplied row by row");
+    total += panel_count(*job.gate);
+  }
   const auto work = [&](int64_t begin, int64_t end, int) {
     alignas(64) float gate_acc[kernel_columns_max * panel_rows];
     alignas(64) float up_acc[kernel_columns_max * panel_rows];
-    for (int column = 0; column < x.n; column += columns_max) {
-      const int columns = std::min(columns_max, x.n - column);
-      for (int64_t p = begin; p < end; ++p) {
-        const PanelJob gate_job{&gate, p, &x, column, columns, gate_acc};
-        gate_kernel(gate_job);
-        up_kernel({&up, p, &x, column, columns, up_acc});
-        kernels.silu_product(gate_acc, up_acc, int64_t{columns} * panel_rows);
-        store_panel(gate_acc, gate_job, {y, stride});
+    each_job(jobs, begin, end, matrix, [&](const GateUpJob& job, int64_t first, int64_t last) {
+      const PanelKernel gate_kernel = kernel_for(*job.gate, x, kernels);
+      const PanelKernel up_kernel = kernel_for(*job.up, x, kernels);
+      const Columns own = columns_of(job, x);
+      for (int at = 0; at < own.count; at += columns_max) {
+        const int columns = std::min(columns_max, own.count - at);
+        for (int64_t p = first; p < last; ++p) {
+          const PanelJob gate_job{job.gate, p, &x, own.first + at, columns, gate_acc};
+          gate_kernel(gate_job);
+          up_kernel({job.up, p, &x, own.first + at, columns, up_acc});
+          kernels.silu_product(gate_acc, up_acc, int64_t{columns} * panel_rows);
+          store_panel(gate_acc, gate_job, {job.y, job.stride}, at);
+        }
       }
-    }
+    });
   };
-  pool.run(panels, panels_a_chunk(2 * panels, pool.threads()), work);
+  pool.run(total, panels_a_chunk(2 * total, pool.threads()), work);
+}
+
+void gate_up_silu(const PackedMatrix& gate, const PackedMatrix& up, const QuantRows& x, float* y,
+                  int64_t stride, Isa isa, base::Pool& pool) {
+  const GateUpJob job{&gate, &up, y, stride};
+  gate_up_silu_many({&job, 1}, x, isa, pool);
 }
 
 }  // namespace tensor

@@ -47,15 +47,30 @@ struct LinearOut {
 void linear(const PackedMatrix& w, const QuantRows& x, const LinearOut& out, Isa isa,
             base::Pool& pool);
 
-// Several matrices on the same x as one operation, one join (q, k, v).
+// Several matrices as one operation, one join: on all of x (q, k, v), or each on activation rows of
+// its own (experts, heads).
 struct LinearJob {
   const PackedMatrix* w;
-  LinearOut out;
+  LinearOut out;  // y: of the job's first row of x
+  int first = 0;  // row of x
+  int count = -1;  // rows of x; -1: all
 };
 void linear_many(std::span<const LinearJob> jobs, const QuantRows& x, Isa isa, base::Pool& pool);
 
 // y = silu(gate x) * (up x), as one operation: (n, rows of gate).
 void gate_up_silu(const PackedMatrix& gate, const PackedMatrix& up, const QuantRows& x, float* y,
                   int64_t stride, Isa isa, base::Pool& pool);
+
+// The same for several pairs, each on rows of its own.
+struct GateUpJob {
+  const PackedMatrix* gate;
+  const PackedMatrix* up;
+  float* y;  // (count, stride), of the job's first row of x
+  int64_t stride;
+  int first = 0;
+  int count = -1;
+};
+void gate_up_silu_many(std::span<const GateUpJob> jobs, const QuantRows& x, Isa isa,
+                       base::Pool& pool);
 
 }  // namespace tensor

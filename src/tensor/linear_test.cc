@@ -256,6 +256,48 @@ TEST_P(LinearIsa, several_matrices_at_once_equal_one_after_the_other) {
   }
 }
 
+// Experts: each matrix on rows of its own, some on none.
+TEST_P(LinearIsa, matrices_on_rows_of_their_own_equal_each_alone) {
+  base::Pool pool(3);
+  const int k = 256, n = 40;
+  const auto x = random_activations(int64_t{n} * k, 9);
+  for (const Precision precision : {Precision::int8, Precision::exact}) {
+    std::vector<TestMatrix> gate, up;
+    for (int e = 0; e < 4; ++e) {
+      gate.push_back(random_matrix(Dtype::q4_k, 70, k, 1 + e));
+      up.push_back(random_matrix(Dtype::q4_k, 70, k, 11 + e));
+    }
+    Workspace workspace = std::move(*Workspace::create(quant_rows_bytes(n, k)));
+    const PackedMatrix* matrices[] = {&gate[0].packed, &up[0].packed};
+    const QuantRows rows =
+        quantize_rows(x.data(), n, k, matrices, precision, GetParam(), workspace, pool);
+    std::vector<float> plain(n * 70), product(n * 70);
+    std::vector<LinearJob> jobs;
+    std::vector<GateUpJob> pairs;
+    constexpr int first[] = {0, 1, 1, 20, 40};
+    for (int e = 0; e < 4; ++e) {
+      const int at = first[e], count = first[e + 1] - at;
+      jobs.push_back({&gate[e].packed, {&plain[at * 70], 70}, at, count});
+      pairs.push_back({&gate[e].packed, &up[e].packed, &product[at * 70], 70, at, count});
+    }
+    linear_many(jobs, rows, GetParam(), pool);
+    gate_up_silu_many(pairs, rows, GetParam(), pool);
+    for (int e = 0; e < 4; ++e) {
+      const int count = first[e + 1] - first[e];
+      if (count == 0) continue;
+      const std::vector<float> own(x.begin() + first[e] * k, x.begin() + first[e + 1] * k);
+      const auto alone = run_linear(gate[e].packed, own, count, GetParam(), 1, precision);
+      EXPECT_EQ(0, std::memcmp(alone.data(), &plain[first[e] * 70], alone.size() * 4)) << e;
+      Workspace other = std::move(*Workspace::create(quant_rows_bytes(n, k)));
+      const QuantRows own_rows =
+          quantize_rows(own.data(), count, k, matrices, precision, GetParam(), other, pool);
+      std::vector<float> both(alone.size());
+      gate_up_silu(gate[e].packed, up[e].packed, own_rows, both.data(), 70, GetParam(), pool);
+      EXPECT_EQ(0, std::memcmp(both.data(), &product[first[e] * 70], both.size() * 4)) << e;
+    }
+  }
+}
+
 TEST_P(LinearIsa, gate_up_silu_equals_its_parts) {
   base::Pool pool(2);
   for (const Precision precision : {Precision::int8, Precision::exact}) {
