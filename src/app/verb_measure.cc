@@ -90,9 +90,9 @@ base::Result<int> write_logits(const Session& session, const LogitsOptions& opti
                       "give at least two");
   }
   ASSIGN(const std::set<int> rows, parse_rows(options.rows, positions));
-  ASSIGN(OneShot opened, open_one_shot(session, {options.model, options.exact,
-                                                 static_cast<int>(ids.size()), 1, chunk_tokens,
-                                                 head == model::Head::mtp}));
+  ASSIGN(OneShot opened,
+         open_one_shot(session, {options.model, options.exact, static_cast<int>(ids.size()), 1,
+                                 chunk_tokens, head == model::Head::mtp}));
   if (head == model::Head::mtp && !opened.runner->info().mtp) {
     return base::fail(base::ErrorKind::unsupported, "this model has no head mtp",
                       "its file has no layer that predicts one token more", "use --head text");

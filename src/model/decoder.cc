@@ -88,8 +88,7 @@ Result<MemoryPlan> Decoder::plan(const format::ModelFiles& files, const RunnerOp
       step_bytes(config, options, options.batch_tokens_max) +
       tensor::AttentionScratch::bytes(attention_shape(config, kv), threads, context);
   if (config.mla) {
-    plan.workspace_bytes +=
-        tensor::AttentionScratch::bytes(expanded_shape(config, kv), threads, 0);
+    plan.workspace_bytes += tensor::AttentionScratch::bytes(expanded_shape(config, kv), threads, 0);
   }
   return plan;
 }
@@ -111,8 +110,7 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const format::ModelFiles& files,
   p.kv_layout = layout_of(c, options);
   p.attention = attention_shape(c, p.kv_layout);
   ASSIGN(p.kv, PagedKv::create(p.kv_layout, options.kv_pages));
-  ASSIGN(p.workspace,
-         tensor::Workspace::create(step_bytes(c, options, options.batch_tokens_max)));
+  ASSIGN(p.workspace, tensor::Workspace::create(step_bytes(c, options, options.batch_tokens_max)));
   p.attention_scratch.emplace(p.attention, threads, context);
   if (c.mla) {
     p.expanded = expanded_shape(c, p.kv_layout);
@@ -121,7 +119,7 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const format::ModelFiles& files,
   ASSIGN(p.weights,
          load_weights(files, c, weight_options(c, options), options.load, *options.pool));
   p.options.load = {};
-  p.info = {c.architecture,      c.vocab,      c.context_tokens_max, c.layers,
+  p.info = {c.architecture,      c.vocab,      c.context_tokens_max,     c.layers,
             memory.weight_bytes, c.parameters, p.weights.mtp.has_value()};
   return decoder;
 }

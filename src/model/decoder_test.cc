@@ -15,26 +15,32 @@ namespace model {
 namespace {
 
 using golden::Expected;
-using golden::Model;
 using golden::largest_difference;
+using golden::Model;
 using golden::Sequence;
 using golden::Setting;
 using golden::some_ids;
 
 // Every family, from safetensors and, where there is one, from GGUF.
-std::vector<std::string> golden_paths() {
-  std::vector<std::string> paths;
-  for (const char* family :
-       {"llama-gqa", "llama3-tied", "qwen2", "qwen2-tied", "qwen3-yarn", "ds-v2-lite",
-        "ds-v2-group", "ds-v3", "ds-v3-fp8", "kimi-like"}) {
-    const std::string folder = golden::folder(family);
-    paths.push_back(folder);
-    for (const char* name : {"/model.gguf", "/model-legacy.gguf"}) {
-      if (std::filesystem::exists(folder + name)) paths.push_back(folder + name);
-    }
-  }
-  return paths;
-}
+const char* const golden_paths[] = {
+    "llama-gqa",
+    "llama-gqa/model.gguf",
+    "llama3-tied",
+    "qwen2",
+    "qwen2/model.gguf",
+    "llama3-tied/model.gguf",
+    "qwen2-tied",
+    "qwen3-yarn",
+    "qwen3-yarn/model.gguf",
+    "ds-v2-lite",
+    "ds-v2-lite/model.gguf",
+    "ds-v2-lite/model-legacy.gguf",
+    "ds-v3",
+    "ds-v3/model.gguf",
+    "ds-v3-fp8",
+    "ds-v2-group",
+    "kimi-like",
+};
 
 std::string folder_of(const std::string& path) {
   return path.ends_with(".gguf") ? std::filesystem::path(path).parent_path().string() : path;
@@ -89,18 +95,25 @@ void expect_greedy(Model& model, const Expected& expected) {
   }
 }
 
-TEST(Decoder, EqualsTheReferenceImplementations) {
-  for (const std::string& path : golden_paths()) {
-    const Expected expected(folder_of(path));
-    for (const tensor::Isa isa : golden::isas()) {
-      SCOPED_TRACE(path + " with " + std::string(tensor::isa_name(isa)));
-      Model model(path, {.isa = isa});
-      expect_prompts(model, expected);
-      expect_hidden(model, expected);
-      expect_greedy(model, expected);
-    }
+class Golden : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Golden, EqualsTheReferenceImplementation) {
+  const std::string path = golden::folder(GetParam());
+  const Expected expected(folder_of(path));
+  for (const tensor::Isa isa : golden::isas()) {
+    SCOPED_TRACE(std::string("with ") + std::string(tensor::isa_name(isa)));
+    Model model(path, {.isa = isa});
+    expect_prompts(model, expected);
+    expect_hidden(model, expected);
+    expect_greedy(model, expected);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Decoder, Golden, ::testing::ValuesIn(golden_paths), [](const auto& info) {
+  std::string name = info.param;
+  for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  return name;
+});
 
 // ---- invariance -------------------------------------------------------------------------------
 

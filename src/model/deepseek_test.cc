@@ -2,6 +2,7 @@
 // which experts a row chooses, the layer that predicts one id more; and that the two forms of
 // latent attention agree. Logits, states and greedy ids of these families are in decoder_test.cc.
 #include <cstring>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "model/golden_for_test.h"
@@ -200,7 +201,8 @@ TEST(DeepSeek, RejectedDraftsLeaveTheSameState) {
   }
 }
 
-// ---- invariance -----------------------------------------------------------------------------------
+// ---- invariance
+// -----------------------------------------------------------------------------------
 
 // Chunks, company and threads, with both origins and both heads.
 void expect_invariance(const std::string& path, tensor::Precision precision, tensor::Isa isa,
@@ -212,11 +214,14 @@ void expect_invariance(const std::string& path, tensor::Precision precision, ten
   for (const Origin origin : {Origin::prompt, Origin::sampled}) {
     for (const Head head : {Head::text, Head::mtp}) {
       if (head == Head::mtp && !mtp) continue;
+      const std::string what = std::string(origin == Origin::prompt ? "prompt" : "sampled") +
+                               (head == Head::mtp ? ", mtp" : ", text");
       const auto whole = golden::logits_of(reference, ids, 1024, origin, head);
       for (const int threads : {1, 3}) {
         Model model(path, {.isa = isa, .precision = precision, .threads = threads, .mtp = mtp});
         for (const int chunk : {16, 100}) {
-          EXPECT_EQ(golden::logits_of(model, ids, chunk, origin, head), whole) << chunk;
+          golden::expect_same(golden::logits_of(model, ids, chunk, origin, head), whole, vocab,
+                              what + fmt::format(", chunk {}, {} threads", chunk, threads));
         }
       }
       Model model(path, {.isa = isa, .precision = precision, .kv_pages = 200, .mtp = mtp});
@@ -232,7 +237,7 @@ void expect_invariance(const std::string& path, tensor::Precision precision, ten
         ASSERT_TRUE(model.decoder->forward(segments, logits).has_value());
         all.insert(all.end(), logits.values.begin(), logits.values.end());
       }
-      EXPECT_EQ(all, whole);
+      golden::expect_same(all, whole, vocab, what + ", in company");
     }
   }
 }

@@ -150,6 +150,17 @@ inline double largest_difference(std::span<const float> a, std::span<const float
   return largest;
 }
 
+// Bit for bit; says where the first difference is.
+inline void expect_same(const std::vector<float>& got, const std::vector<float>& wanted, int vocab,
+                        const std::string& what) {
+  ASSERT_EQ(got.size(), wanted.size()) << what;
+  if (std::memcmp(got.data(), wanted.data(), got.size() * sizeof(float)) == 0) return;
+  size_t i = 0;
+  while (std::memcmp(&got[i], &wanted[i], sizeof(float)) == 0) ++i;
+  ADD_FAILURE() << what << ": row " << i / vocab << " of " << got.size() / vocab << ", " << got[i]
+                << " instead of " << wanted[i];
+}
+
 inline std::vector<int32_t> some_ids(int count, int vocab, unsigned seed) {
   std::vector<int32_t> ids(count);
   for (int32_t& id : ids) {

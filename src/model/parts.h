@@ -57,7 +57,8 @@ struct Parts {
   Decoder::RoutingTap routing_tap;
 };
 
-// ---- sizes, from the configuration ---------------------------------------------------------------
+// ---- sizes, from the configuration
+// ---------------------------------------------------------------
 
 int q_width(const Config& config);      // of a row's queries, all heads
 int heads_width(const Config& config);  // of attention's output, all heads

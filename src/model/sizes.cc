@@ -90,7 +90,8 @@ KvLayout layout_of(const Config& c, const RunnerOptions& options) {
 }
 
 tensor::AttentionShape attention_shape(const Config& c, const KvLayout& kv) {
-  const double scale = c.mla ? c.mla->softmax_scale : 1 / std::sqrt(static_cast<double>(c.head_dim));
+  const double scale =
+      c.mla ? c.mla->softmax_scale : 1 / std::sqrt(static_cast<double>(c.head_dim));
   return {block_layout(c, kv.k, kv.v), c.heads, static_cast<float>(scale)};
 }
 
@@ -111,8 +112,7 @@ uint64_t step_bytes(const Config& c, const RunnerOptions& options, int rows) {
   if (c.mla) rounded = std::max(rounded, latent_bytes(c, options, n));
   if (c.moe) rounded = std::max(rounded, expert_bytes(c, n));
   if (mtp) rounded = std::max(rounded, 8 * n * w.hidden + quantized(n, 2 * w.hidden));
-  const uint64_t floats =
-      (mtp ? 3 : 2) * w.hidden + w.q + w.kv + w.heads + w.ffn + rotary_dims(c);
+  const uint64_t floats = (mtp ? 3 : 2) * w.hidden + w.q + w.kv + w.heads + w.ffn + rotary_dims(c);
   constexpr uint64_t per_row = 2 * sizeof(RowRange) + 64;
   return n * (4 * floats + per_row) + rounded + arrays_slack_bytes;
 }

@@ -109,15 +109,21 @@ TEST_F(Starter, Int8IsNoFartherFromExactThanThePeer) {
     sum += divergence(reference, row);
     const double margin = forced.find("margin")->as_array()[i].as_number();
     const auto top = forced.find("top1")->as_array()[i].as_integer();
-    if (margin > 0.001) EXPECT_EQ(golden::argmax(reference), top) << i;
-    if (margin > 0.5) EXPECT_EQ(golden::argmax(row), top) << i << " margin " << margin;
+    if (margin > 0.001) {
+      EXPECT_EQ(golden::argmax(reference), top) << i;
+    }
+    if (margin > 0.5) {
+      EXPECT_EQ(golden::argmax(row), top) << i << " margin " << margin;
+    }
     if (i + 1 < ids.size()) {
       EXPECT_NEAR(-log_probabilities(reference)[ids[i + 1]], oracle_loss[i], 1e-3);
     }
   }
   const double mean = sum / static_cast<double>(ids.size());
   RecordProperty("kl_mean", std::to_string(mean));
-  if (!plain()) EXPECT_LE(mean, peer("teacher_forced").find("kl_mean")->as_number());
+  if (!plain()) {
+    EXPECT_LE(mean, peer("teacher_forced").find("kl_mean")->as_number());
+  }
 }
 
 TEST_F(Starter, Int8PerplexityIsWithinOnePercent) {

@@ -39,12 +39,14 @@ void Step::run(std::span<Segment> segments, Logits& logits) {
     }
     if (states) {
       norm(x_, p_.weights.final_norm, states, b_.rows, c_.rms_eps);
-      save_states(segments, states);
       drop_rows();
     }
     head(p_.weights.final_norm, p_.weights.head, logits);
   }
-  if (states) Step(p_).follow(segments, states, logits);
+  if (states) {
+    Step(p_).follow(segments, states, logits);
+    save_states(segments, states);  // after the one before the first row has been read
+  }
   for (Segment& s : segments) s.kv->length += static_cast<int>(s.ids.size());
 }
 
@@ -124,8 +126,7 @@ void Step::keep(const Segment& segment, const RowRange& range) {
 
 void Step::embed(const Embedding& embedding, float* to, int64_t stride) {
   const Weights& w = p_.weights;
-  const int64_t row_bytes =
-      embedding.rows ? tensor::row_bytes(embedding.dtype, c_.hidden) : 0;
+  const int64_t row_bytes = embedding.rows ? tensor::row_bytes(embedding.dtype, c_.hidden) : 0;
   pool_.run(b_.rows, rows_grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
       if (embedding.rows) {

@@ -57,10 +57,9 @@ void Step::rotate(float* head, const float* norm_weight, int64_t row) const {
 void Step::dense_attend(std::span<const RowRange> ranges, int index) {
   p_.attention_rows.clear();
   for (const RowRange& range : ranges) {
-    p_.attention_rows.push_back({range.pages, range.first_slot, range.count,
-                                 q_ + range.row * q_stride_, q_stride_,
-                                 heads_ + int64_t{range.out_row} * heads_width(c_),
-                                 heads_width(c_)});
+    p_.attention_rows.push_back(
+        {range.pages, range.first_slot, range.count, q_ + range.row * q_stride_, q_stride_,
+         heads_ + int64_t{range.out_row} * heads_width(c_), heads_width(c_)});
   }
   tensor::attention(p_.attention, p_.attention_rows, layer_offset(index), isa_,
                     *p_.attention_scratch, pool_);

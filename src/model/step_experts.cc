@@ -50,7 +50,8 @@ void Step::run_experts(const ExpertWeights& w, int rows, const Route* routes) {
   float* inner = workspace_.take<float>(int64_t{places} * width);
   pool_.run(places, rows_grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      std::copy_n(normed_ + i / used * c_.hidden, c_.hidden, rows_in + place[i] * int64_t{c_.hidden});
+      std::copy_n(normed_ + i / used * c_.hidden, c_.hidden,
+                  rows_in + place[i] * int64_t{c_.hidden});
     }
   });
   {

@@ -174,15 +174,12 @@ void Step::expanded_attend(const LatentAttentionWeights& w, const RowRange& rang
     uint8_t* memory = workspace_.take<uint8_t>(tensor::span_blocks * shape.kv.bytes());
     const uint8_t* blocks[tensor::span_blocks];
     for (int i = 0; i < tensor::span_blocks; ++i) blocks[i] = memory + i * shape.kv.bytes();
-    const tensor::AttentionRows rows{blocks,
-                                     range.first_slot,
-                                     range.count,
-                                     q_ + range.row * q_stride_ + first * c_.head_dim,
-                                     q_stride_,
-                                     heads_ + range.out_row * out_width + first * c_.mla->v_dim,
-                                     out_width,
-                                     0,
-                                     slot_shift_};
+    const tensor::AttentionRows rows{
+        blocks,      range.first_slot,
+        range.count, q_ + range.row * q_stride_ + first * c_.head_dim,
+        q_stride_,   heads_ + range.out_row * out_width + first * c_.mla->v_dim,
+        out_width,   0,
+        slot_shift_};
     for (int span = 0; span * tensor::span_keys < end; ++span) {
       expand_span(w, range, index, span, first, shape.kv, memory);
       tensor::attention_span(shape, rows, span, state, isa_, *p_.expanded_scratch, pool_);

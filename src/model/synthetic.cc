@@ -182,8 +182,7 @@ class TensorList {
       vector(at + "ffn_norm.weight", s_.hidden, 1);
       const bool latent = s_.architecture == "deepseek2";
       TRY(latent ? latent_attention(i, at) : dense_attention(i, at));
-      TRY(latent && i >= s_.experts.dense_first ? experts(i, at)
-                                                : feed_forward(i, at, s_.ffn, ""));
+      TRY(latent && i >= s_.experts.dense_first ? experts(i, at) : feed_forward(i, at, s_.ffn, ""));
     }
     vector("output_norm.weight", s_.hidden, 1);
     if (!s_.tied_head) TRY(matrix(-1, "", {"output", s_.vocab, s_.hidden}));
@@ -366,9 +365,7 @@ Bytes metadata(const SynthShape& s, int& entries) {
   return out;
 }
 
-uint64_t bytes_of(const Tensor& t) {
-  return t.all_rows() * tensor::row_bytes(t.dtype, t.cols);
-}
+uint64_t bytes_of(const Tensor& t) { return t.all_rows() * tensor::row_bytes(t.dtype, t.cols); }
 
 }  // namespace
 
@@ -387,14 +384,24 @@ Result<SynthShape> named_shape(std::string_view name) {
     return SynthShape{"qwen2", 512, 768, 2, 6, 2, 64, 512, 4096, 10000, 1e-6, false};
   }
   if (name == "deepseek-v2-lite") {
-    return SynthShape{"deepseek2", 2048,   10944, 27,   16,   16,
+    return SynthShape{"deepseek2", 2048,   10944,  27,    16,   16,
                       192,         102400, 163840, 10000, 1e-6, false};
   }
   if (name == "tiny-deepseek") {
-    return SynthShape{
-        "deepseek2", 512,  768,  3,     4,
-        4,           96,   512,  4096,  10000,
-        1e-6,        false, {0, 128, 64, 32, 64}, {1, 8, 3, 1, 256}};
+    return SynthShape{"deepseek2",
+                      512,
+                      768,
+                      3,
+                      4,
+                      4,
+                      96,
+                      512,
+                      4096,
+                      10000,
+                      1e-6,
+                      false,
+                      {0, 128, 64, 32, 64},
+                      {1, 8, 3, 1, 256}};
   }
   return base::fail(ErrorKind::wrong_usage, "unknown shape " + std::string(name),
                     "known are r1-distill-qwen-1.5b, r1-distill-qwen-7b, r1-distill-llama-8b, "

@@ -39,11 +39,10 @@ Result<void> check_type(const TensorInfo& tensor, int64_t rows, int64_t cols) {
                       "this program cannot compute with that", "use another quantisation");
   }
   if (tensor.bytes != rows * tensor::row_bytes(tensor.dtype, cols)) {
-    return base::fail(
-        ErrorKind::invalid_input,
-        fmt::format("tensor {} has {} bytes", base::shown_name(tensor.file_name_of_tensor),
-                    tensor.bytes),
-        "its type and shape need another number");
+    return base::fail(ErrorKind::invalid_input,
+                      fmt::format("tensor {} has {} bytes",
+                                  base::shown_name(tensor.file_name_of_tensor), tensor.bytes),
+                      "its type and shape need another number");
   }
   return {};
 }

@@ -38,7 +38,7 @@ struct WeightItem {
 // are sized here. Fails if a tensor is absent or has another shape than the configuration asks
 // for, or a type that cannot be computed with.
 base::Result<std::vector<WeightItem>> plan_weights(const format::ModelFiles& files,
-                                                   const Config& config, const WeightOptions& options,
-                                                   Weights& weights);
+                                                   const Config& config,
+                                                   const WeightOptions& options, Weights& weights);
 
 }  // namespace model

@@ -33,14 +33,14 @@ struct DenseAttentionWeights {
 // k_absorb is k_up transposed, so that a query can be turned into one for the latent itself. The
 // file has one of the two; the other is made when loading.
 struct LatentAttentionWeights {
-  tensor::PackedMatrix q_a;         // (Q, D)?
-  const float* q_a_norm = nullptr;  // (Q)?
-  tensor::PackedMatrix q;           // (H * (N + R), Q or D)
-  tensor::PackedMatrix kv_a;        // (C + R, D)
-  const float* kv_a_norm = nullptr; // (C)
-  MatrixStack k_up;                 // H of (N, C)
-  MatrixStack k_absorb;             // H of (C, N)
-  MatrixStack v_up;                 // H of (V, C)
+  tensor::PackedMatrix q_a;          // (Q, D)?
+  const float* q_a_norm = nullptr;   // (Q)?
+  tensor::PackedMatrix q;            // (H * (N + R), Q or D)
+  tensor::PackedMatrix kv_a;         // (C + R, D)
+  const float* kv_a_norm = nullptr;  // (C)
+  MatrixStack k_up;                  // H of (N, C)
+  MatrixStack k_absorb;              // H of (C, N)
+  MatrixStack v_up;                  // H of (V, C)
 };
 
 struct FeedForwardWeights {
@@ -75,10 +75,10 @@ struct Embedding {
 
 // The layer that predicts the token after next.
 struct MtpWeights {
-  Embedding embedding;             // without rows: the main model's
-  const float* enorm = nullptr;    // (D) on the embedding
-  const float* hnorm = nullptr;    // (D) on the main model's last state
-  tensor::PackedMatrix eh_proj;    // (D, 2 D) the embedding's half first
+  Embedding embedding;           // without rows: the main model's
+  const float* enorm = nullptr;  // (D) on the embedding
+  const float* hnorm = nullptr;  // (D) on the main model's last state
+  tensor::PackedMatrix eh_proj;  // (D, 2 D) the embedding's half first
   LayerWeights layer;
   const float* head_norm = nullptr;  // (D)
   tensor::PackedMatrix head;         // (vocab, D)? without data: the main model's

@@ -159,8 +159,7 @@ void kv_read_keys(const KvBlockLayout& layout, const uint8_t* block, int slots, 
 namespace {
 
 // 16 numbers side by side in a block.
-void store_panel_row(const AttentionKernels& kernels, Dtype dtype, const float* from,
-                     uint8_t* to) {
+void store_panel_row(const AttentionKernels& kernels, Dtype dtype, const float* from, uint8_t* to) {
   if (dtype == Dtype::f32) {
     std::memcpy(to, from, panel_width * sizeof(float));
   } else {
@@ -192,8 +191,7 @@ void kv_fill_values(Isa isa, const KvBlockLayout& layout, uint8_t* block, int he
                     const float* v, int64_t stride) {
   const AttentionKernels& kernels = attention_kernels(isa);
   const int64_t size = element_bytes(layout.v);
-  uint8_t* values =
-      block + layout.kv_heads * layout.k_head_bytes() + head * layout.v_head_bytes();
+  uint8_t* values = block + layout.kv_heads * layout.k_head_bytes() + head * layout.v_head_bytes();
   for (int first = 0; first < layout.dim(); first += panel_width) {
     const int count = std::min(panel_width, layout.dim() - first);
     for (int slot = 0; slot < slots; ++slot) {
@@ -403,8 +401,7 @@ class AttentionRun {
     span(u, index, m, m.span_o, m.span_max, m.span_sum);
     for (int r = 0; r < u.rows; ++r) {
       const int row = u.first_row + r;
-      const int64_t at =
-          int64_t{row / group_} * shape_.heads + u.kv_head * group_ + row % group_;
+      const int64_t at = int64_t{row / group_} * shape_.heads + u.kv_head * group_ + row % group_;
       if (index == 0) {
         std::fill_n(state.o + at * dim, dim, 0.0f);
         state.maximum[at] = nothing_seen;

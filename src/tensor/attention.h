@@ -4,8 +4,8 @@
 // layer holds, for each KV head, its keys and then, for each KV head, its values:
 //   K of a head: [64 / 16][head_dim][16 keys]          values of Dtype k
 //   V of a head: [dim_padded / 16][64 keys][16 dims]   values of Dtype v, dims padded with zeros
-// so that 16 neighbouring numbers are what one step of the inner loops reads. Latent attention (MLA)
-// stores a key only: its first value_dim numbers are the value too (`shared`).
+// so that 16 neighbouring numbers are what one step of the inner loops reads. Latent attention
+// (MLA) stores a key only: its first value_dim numbers are the value too (`shared`).
 //
 // Order of a row's sums, whatever the batch, chunking or threads: softmax runs through the blocks
 // of a span (8 blocks, 512 keys) with a running maximum; the spans' results are merged by index.
@@ -118,7 +118,6 @@ void attention_span(const AttentionShape& shape, const AttentionRows& rows, int 
                     const SpanState& state, Isa isa, AttentionScratch& scratch, base::Pool& pool);
 // After the last span: state -> rows.out.
 void attention_finish(const AttentionShape& shape, const AttentionRows& rows,
-                      const SpanState& state, Isa isa, AttentionScratch& scratch,
-                      base::Pool& pool);
+                      const SpanState& state, Isa isa, AttentionScratch& scratch, base::Pool& pool);
 
 }  // namespace tensor

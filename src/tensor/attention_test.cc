@@ -121,7 +121,8 @@ TEST(Attention, EqualsTheDefinition) {
 
 // Latent attention: one key row for all heads, whose beginning is the value.
 AttentionShape latent_shape(int heads, int dim, int value_dim, Dtype dtype) {
-  return {{dtype, dtype, 1, dim, value_dim, true}, heads, 1.0f / std::sqrt(static_cast<float>(dim))};
+  return {
+      {dtype, dtype, 1, dim, value_dim, true}, heads, 1.0f / std::sqrt(static_cast<float>(dim))};
 }
 
 TEST(Attention, ValuesThatAreTheBeginningOfTheirKeys) {

@@ -51,8 +51,8 @@ void linear(const PackedMatrix& w, const QuantRows& x, const LinearOut& out, Isa
 // its own (experts, heads).
 struct LinearJob {
   const PackedMatrix* w;
-  LinearOut out;  // y: of the job's first row of x
-  int first = 0;  // row of x
+  LinearOut out;   // y: of the job's first row of x
+  int first = 0;   // row of x
   int count = -1;  // rows of x; -1: all
 };
 void linear_many(std::span<const LinearJob> jobs, const QuantRows& x, Isa isa, base::Pool& pool);
