@@ -2,7 +2,7 @@
 # program NAME_test of *_test.cc, and a fuzz target for each *_fuzz.cc.
 # src/NAME/module.cmake, if it exists, is included afterwards for what only that module needs
 # (third-party libraries behind its wall, per-file flags).
-set(NAUTILE_MODULES base tensor text crypto net account chat format model engine api app)
+set(NAUTILE_MODULES base tensor text crypto net account pull chat format model engine api app)
 
 if(NAUTILE_TESTS)
   enable_testing()

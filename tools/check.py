@@ -5,7 +5,8 @@ usage: ./check [TIER...]      without a tier: all but `real` and `lint`
 
   fast     formatting, tidy, unit tests, goldens of tiny models (the inner loop)
   isa      kernels, models and engine on the lesser instruction sets that this machine has
-  http     the real program with the starter model, spoken to by the public client libraries
+  http     the real program with the starter model, spoken to by the public client libraries;
+           `nautile pull` against a hub that misbehaves
   browser  the site in Chromium: journeys, accessibility, screenshots under build/screenshots
   attack   slow, broken and hostile clients; killed processes; the sealed process
   san      unit tests under AddressSanitizer + UBSan; those with threads under ThreadSanitizer
@@ -243,6 +244,7 @@ def tier_http():
     if not ensure_build() or python is None or not npm_ci("tests/http"):
         return
     pytest("http", "tests/http", python, env=program_env())
+    pytest("pull", "tests/pull", python, env=program_env())
 
 
 def tier_browser():
@@ -290,7 +292,7 @@ def tier_san():
     side_by_side([(gtest, f"asan {program.name}", program, options, ["--gtest_filter=-Starter.*"])
                   for program in (test_programs(folder) if folder else [])])
     folder = ROOT / "build" / "tsan"
-    programs = ["base_test", "net_test", "engine_test", "api_test"]
+    programs = ["base_test", "net_test", "pull_test", "engine_test", "api_test"]
     if (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
                   "-DNAUTILE_SANITIZE=thread", "-DNAUTILE_WEB=OFF")
             and compile_in(folder, *programs)):

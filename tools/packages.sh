@@ -5,7 +5,7 @@ packages_build="g++ cmake ninja-build lld libboost1.81-dev nlohmann-json3-dev li
   libcli11-dev libtomlplusplus-dev libseccomp-dev libsodium-dev libssl-dev nodejs npm python3"
 packages_starter="python3 python3-pip"
 packages_check="libgtest-dev libbenchmark-dev libsimde-dev clang-14 libclang-rt-14-dev
-  clang-format-14 clang-tidy-14 ccache chromium python3-venv python3-pip git strace procps"
+  clang-format-14 clang-tidy-14 ccache chromium python3-venv python3-pip git strace procps openssl"
 
 # Prints those of its arguments that are not installed.
 packages_missing() {

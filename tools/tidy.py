@@ -29,11 +29,12 @@ LAYERS = {
     "model": {"base", "tensor", "format"},
     "engine": {"base", "tensor", "text", "format", "model"},
     "crypto": {"base"},
+    "pull": {"base", "crypto", "net"},
     "account": {"base", "crypto"},
     "chat": {"base", "account", "engine/engine.h"},
     "api": {"base", "net", "account", "chat", "engine/engine.h"},
     "app": {"base", "tensor", "text", "format", "model", "engine", "net", "crypto", "account",
-            "chat", "api"},
+            "chat", "api", "pull"},
 }
 # A test may also reach what it needs to make its input real.
 TEST_LAYERS = {
@@ -53,6 +54,9 @@ WALLS = {
     r"gtest/": [r"_test\.cc$", r"_test_.*\.(cc|h)$", r"^src/.*test.*\.(cc|h)$", r"^tests/"],
     r"benchmark/": [r"^bench/"],
     r"llama\.h|ggml.*\.h": [r"^bench/"],
+    # Only `nautile pull` reaches the network; the privacy promise is about everything else.
+    r"net/client.*\.h": [r"^src/net/(client|answer_parser)", r"^src/pull/",
+                         r"^src/app/verb_pull\.cc$"],
 }
 # Parsers of foreign bytes -> the fuzz target that must exist.
 FUZZED = {
@@ -63,6 +67,8 @@ FUZZED = {
     "src/format/safetensors.cc": "src/format/safetensors_fuzz.cc",
     "src/format/hf_tensors.cc": "src/format/hf_tensors_fuzz.cc",
     "src/engine/wire.cc": "src/engine/wire_fuzz.cc",
+    "src/net/answer_parser.cc": "src/net/answer_parser_fuzz.cc",
+    "src/pull/listing.cc": "src/pull/listing_fuzz.cc",
 }
 LINE_COLUMNS_MAX = 100
 FUNCTION_LINES_MAX = 70

@@ -98,6 +98,7 @@ TEST_F(AppTest, FilesAreWrittenWholeWithTheirMode) {
 }
 
 TEST(Models, SuggestionFitsTheMemory) {
+  EXPECT_TRUE(distill_suggestion(4ull << 30).starts_with("nautile pull "));
   EXPECT_NE(distill_suggestion(4ull << 30).find("1.5B"), std::string::npos);
   EXPECT_NE(distill_suggestion(24ull << 30).find("14B"), std::string::npos);
   EXPECT_NE(distill_suggestion(256ull << 30).find("70B"), std::string::npos);

@@ -61,6 +61,10 @@ const std::vector<SettingSpec>& setting_specs() {
       {Kind::integer, "queue", "256", 1, 65536, "requests that may wait"},
       {Kind::text, "isa", "auto", 0, 0, "instruction set: auto, scalar, avx2, avx512"},
       {Kind::text, "language", "auto", 0, 0, "language of the terminal: auto, en, fr"},
+      {Kind::text, "hf-endpoint", "https://huggingface.co", 0, 0,
+       "where `pull hf:…` asks: the hub or a mirror of it"},
+      {Kind::text, "ollama-endpoint", "https://registry.ollama.ai", 0, 0,
+       "where `pull ollama:…` asks"},
       {Kind::text, "log-level", "warning", 0, 0, "error, warning, info or debug"},
   };
   return specs;

@@ -25,6 +25,7 @@ int run_program(int argc, char** argv) {
   root.require_subcommand(1);
   app::add_serve(root, session);
   app::add_run(root, session);
+  app::add_pull(root, session);
   app::add_models(root, session);
   app::add_tokens(root, session);
   app::add_measure(root, session);

@@ -9,6 +9,8 @@
 #include <system_error>
 #include <unistd.h>
 
+#include "pull/catalogue.h"
+
 namespace app {
 namespace {
 
@@ -134,11 +136,14 @@ base::Result<StoredModel> find_model(const Places& places, const std::string& na
     }
   }
   if (fitting == 1 && !looks_like_path && !wanted.empty()) return *prefix;
+  const bool can_be_pulled = pull::find_in_catalogue(name_or_path) != nullptr ||
+                             pull::parse_reference(name_or_path).has_value();
   return base::fail(base::ErrorKind::not_found,
                     "there is no model " + base::shown_name(name_or_path),
                     fitting > 1 ? "several stored models begin like this"
                                 : "it is neither a file nor the name of a stored model",
-                    "`nautile list` shows the models on this machine");
+                    (can_be_pulled ? "fetch it with `nautile pull " + name_or_path + "`; " : "") +
+                        "`nautile list` shows the models on this machine");
 }
 
 uint64_t machine_memory_bytes() {
@@ -157,26 +162,7 @@ uint64_t available_memory_bytes() {
 }
 
 std::string distill_suggestion(uint64_t memory_bytes) {
-  struct Distill {
-    std::string_view file;
-    double gib;  // Q4_K_M file, about
-  };
-  static constexpr Distill distills[] = {
-      {"DeepSeek-R1-Distill-Llama-70B-Q4_K_M.gguf", 39.6},
-      {"DeepSeek-R1-Distill-Qwen-32B-Q4_K_M.gguf", 18.5},
-      {"DeepSeek-R1-Distill-Qwen-14B-Q4_K_M.gguf", 8.4},
-      {"DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf", 4.4},
-      {"DeepSeek-R1-Distill-Qwen-1.5B-Q4_K_M.gguf", 1.1},
-  };
-  // A quarter of the memory is left to the cache, the system and everything else.
-  const double room_gib = static_cast<double>(memory_bytes) * 0.75 / (1ull << 30);
-  std::string_view largest = distills[std::size(distills) - 1].file;
-  for (const Distill& distill : distills) {
-    if (distill.gib > room_gib) continue;
-    largest = distill.file;
-    break;
-  }
-  return fmt::format("nautile serve --model {}", largest);
+  return fmt::format("nautile pull {}", pull::largest_distill(memory_bytes).name);
 }
 
 }  // namespace app

@@ -30,8 +30,7 @@ base::Result<StoredModel> find_model(const Places& places, const std::string& na
 // The files that belong to a model: itself, its split parts, or its directory's content.
 std::vector<std::string> files_of(const StoredModel& model);
 
-// The command that serves the largest R1 distill whose Q4_K_M weights fit in `memory_bytes`, once
-// its file has been downloaded to this directory.
+// The command that fetches the largest R1 distill whose Q4_K_M weights fit in `memory_bytes`.
 std::string distill_suggestion(uint64_t memory_bytes);
 
 uint64_t machine_memory_bytes();    // what the kernel says it has

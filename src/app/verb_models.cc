@@ -4,13 +4,17 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <thread>
 #include <unistd.h>
 
 #include "app/local_http.h"
 #include "app/model_store.h"
+#include "app/probes.h"
 #include "app/verb.h"
 #include "base/json.h"
+#include "base/pool.h"
 #include "format/model_files.h"
+#include "pull/catalogue.h"
 
 namespace app {
 namespace {
@@ -18,10 +22,57 @@ namespace {
 constexpr double mib = 1024.0 * 1024.0;
 
 struct ListOptions {
-  bool json = false, names = false;
+  bool json = false, names = false, catalogue = false;
 };
 
+// What there is to fetch, held against this machine's memory and its bandwidth as measured now.
+base::Result<int> list_catalogue(const Session& session, bool json) {
+  const uint64_t memory = machine_memory_bytes();
+  ASSIGN(const Config config, session.config());
+  int threads = static_cast<int>(config.integer("threads"));
+  if (threads == 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  base::Pool pool(threads);
+  const double bandwidth = stream_read_gb_per_s(pool, 3);
+  if (!json) {
+    std::printf("%-30s %-12s %8s %9s %8s  %s\n", "NAME", "SHORT", "SIZE GiB", "MEM. GiB",
+                "TOKENS/S", "LICENCE");
+  }
+  for (const pull::CatalogueModel& model : pull::catalogue()) {
+    const bool fits = model.fits(memory);
+    const double speed = model.tokens_per_s(bandwidth);
+    if (json) {
+      std::printf("%s\n", base::Json::object({{"name", model.name},
+                                              {"short_name", model.short_name},
+                                              {"reference", model.reference},
+                                              {"licence", model.licence},
+                                              {"gib", model.gib},
+                                              {"parameters_b", model.parameters_b},
+                                              {"active_b", model.active_b},
+                                              {"memory_gib", model.memory_gib()},
+                                              {"tokens_per_s_at_most", speed},
+                                              {"bandwidth_gb_per_s", bandwidth},
+                                              {"fits", fits}})
+                              .dump()
+                              .c_str());
+      continue;
+    }
+    std::printf("%-30s %-12s %8.1f %9.1f %8s  %s\n", std::string(model.name).c_str(),
+                std::string(model.short_name).c_str(), model.gib, model.memory_gib(),
+                fits ? fmt::format("{:.1f}", speed).c_str() : "-",
+                std::string(model.licence).c_str());
+  }
+  if (!json) {
+    std::printf(
+        "\nSizes are approximate. Memory is for a context of 8192 tokens; this machine has "
+        "%.1f GiB. Tokens/s is what\nits memory allows at most (%.1f GB/s, measured now); "
+        "-: does not fit. The largest R1 distill for it:\n  %s\n",
+        static_cast<double>(memory) / (1024 * mib), bandwidth, distill_suggestion(memory).c_str());
+  }
+  return exit_done;
+}
+
 base::Result<int> list_models(const Session& session, const ListOptions& options) {
+  if (options.catalogue) return list_catalogue(session, options.json);
   const std::vector<StoredModel> models = stored_models(session.places);
   for (const StoredModel& model : models) {
     if (options.names) {
@@ -172,8 +223,10 @@ base::Result<int> show_loaded(const Session& session, bool json) {
 void add_models(CLI::App& root, Session& session) {
   auto list = std::make_shared<ListOptions>();
   CLI::App* verb = declare_verb(root, "list", "list the models on this machine",
-                                "  nautile list\n  nautile list --json");
+                                "  nautile list\n  nautile list --catalogue");
   verb->add_flag("--json", list->json, "one JSON object per line");
+  verb->add_flag("--catalogue", list->catalogue,
+                 "DeepSeek's models to fetch: size, memory, licence, speed on this machine");
   verb->add_flag("--names", list->names, "names only, for completions");
   verb->callback(
       [&session, list] { session.run = [&session, list] { return list_models(session, *list); }; });

@@ -80,7 +80,10 @@ void add_serve(CLI::App& root, Session& session) {
   CLI::App* verb = declare_verb(root, "serve", "start the chat site and the API",
                                 "  nautile serve\n"
                                 "  nautile serve --listen 127.0.0.1:9000 --model ./model.gguf");
-  for (const SettingSpec& spec : setting_specs()) offer_setting(verb, session, spec.key);
+  for (const SettingSpec& spec : setting_specs()) {
+    // Endpoints are pull's: a server contacts nobody.
+    if (!spec.key.ends_with("-endpoint")) offer_setting(verb, session, spec.key);
+  }
   verb->callback([&session] { session.run = [&session] { return serve(session); }; });
 }
 

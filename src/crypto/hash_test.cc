@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "crypto/digest.h"
+
 namespace crypto {
 namespace {
 
@@ -23,6 +25,23 @@ TEST(Hash, HexRoundTripsAndRefusesOtherText) {
   EXPECT_EQ(*hash_from_hex(to_hex(one)), one);
   EXPECT_FALSE(hash_from_hex("abc"));
   EXPECT_FALSE(hash_from_hex(std::string(64, 'g')));
+}
+
+TEST(Digest, MatchesThePublishedVectors) {
+  Digest sha256(Digest::Kind::sha256), sha1(Digest::Kind::sha1);
+  for (const char* piece : {"a", "b", "c"}) {
+    sha256.update(piece);
+    sha1.update(piece);
+  }
+  EXPECT_EQ(sha256.finish_hex(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha1.finish_hex(), "a9993e364706816aba3e25717850c26c9cd0d89d");
+}
+
+TEST(Digest, NamesABlobAsGitDoes) {
+  Digest digest = git_blob_digest(6);  // echo hello | git hash-object --stdin
+  digest.update("hello\n");
+  EXPECT_EQ(digest.finish_hex(), "ce013625030ba8dba906f756967f9e9ca394464a");
 }
 
 }  // namespace

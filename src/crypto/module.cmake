@@ -1,2 +1,3 @@
 find_library(SODIUM sodium REQUIRED)
-target_link_libraries(nautile_crypto PRIVATE ${SODIUM})
+find_package(OpenSSL REQUIRED)
+target_link_libraries(nautile_crypto PRIVATE ${SODIUM} OpenSSL::Crypto)

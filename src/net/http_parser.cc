@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 #include "base/bytes.h"
+#include "net/http_text.h"
 
 namespace net {
 namespace {
@@ -14,33 +14,6 @@ constexpr int chunk_overhead_bytes_max = 4096;
 constexpr int chunk_size_digits_max = 8;
 constexpr int method_bytes_max = 16;
 constexpr int request_line_extra_bytes = 32;  // method, version and spaces beside the target
-
-bool is_digit(unsigned char c) { return c >= '0' && c <= '9'; }
-bool is_alpha(unsigned char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
-bool is_token_char(unsigned char c) {
-  if (is_digit(c) || is_alpha(c)) return true;
-  return c != 0 && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-// Field values and reason phrases: visible, space, tab, and bytes above ASCII.
-bool is_value_char(unsigned char c) { return c == '\t' || (c >= 0x20 && c != 0x7f); }
-
-int hex_value(unsigned char c) {
-  if (is_digit(c)) return c - '0';
-  c |= 0x20;
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
 
 tl::unexpected<HttpFault> fault(int status, const char* reason) {
   return tl::unexpected<HttpFault>(HttpFault{status, reason});
@@ -76,17 +49,6 @@ bool is_authority(std::string_view text) {
   if (port.empty()) return true;
   return port.size() >= 2 && port.size() <= 6 && port.front() == ':' &&
          std::all_of(port.begin() + 1, port.end(), [](unsigned char c) { return is_digit(c); });
-}
-
-std::optional<int64_t> parse_length(std::string_view text) {
-  if (text.empty() || text.size() > 18) return std::nullopt;
-  if (text.size() > 1 && text.front() == '0') return std::nullopt;  // some read it as octal
-  int64_t value = 0;
-  for (unsigned char c : text) {
-    if (!is_digit(c)) return std::nullopt;
-    value = value * 10 + (c - '0');
-  }
-  return value;
 }
 
 struct Line {
@@ -192,7 +154,7 @@ std::optional<HttpFault> frame_body(RequestHead& head) {
     head.chunked = true;
   }
   if (length) {
-    const auto value = parse_length(*length);
+    const auto value = plain_number(*length);
     if (!value) return HttpFault{400, "Content-Length must be a plain number."};
     head.content_length = *value;
   }

@@ -7,3 +7,6 @@ target_compile_definitions(nautile_net PRIVATE BOOST_ASIO_NO_DEPRECATED BOOST_AS
 if(NAUTILE_SANITIZE MATCHES thread)
   target_compile_options(nautile_net PRIVATE -Wno-tsan)
 endif()
+# TLS of the client (`nautile pull`), through asio::ssl.
+find_package(OpenSSL REQUIRED)
+target_link_libraries(nautile_net PRIVATE OpenSSL::SSL OpenSSL::Crypto)

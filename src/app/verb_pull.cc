@@ -1,0 +1,253 @@
+// pull: the one verb that reaches the network. Works out what to fetch and with what, tells how it
+// goes, and stops cleanly at Ctrl-C.
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <poll.h>
+#include <unistd.h>
+
+#include "app/build_info.h"
+#include "app/model_store.h"
+#include "app/verb.h"
+#include "base/json.h"
+#include "net/client.h"
+#include "pull/catalogue.h"
+#include "pull/pull.h"
+
+namespace app {
+namespace {
+
+constexpr double gib = 1024.0 * 1024.0 * 1024.0;
+constexpr int wait_slice_ms = 50;
+constexpr int64_t json_every_ms = 1'000;
+
+std::atomic<int> stop_requests{0};
+
+struct PullFlags {
+  std::string reference, from, model;
+  int connections = 4, retries = 6, stall_timeout_s = 30;
+  bool json = false, plan_only = false;
+};
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+bool stopped() { return stop_requests.load() > 0; }
+
+// The first Ctrl-C stops in order, a second one at once; nothing is lost either way.
+void take_signals() {
+  const auto stop = [](int) {
+    if (stop_requests.fetch_add(1) > 0) _exit(exit_interrupted);
+  };
+  std::signal(SIGINT, stop);
+  std::signal(SIGTERM, stop);
+  std::signal(SIGHUP, stop);
+  // A file size limit (ulimit -f) is an error of write() then, and not our end.
+  std::signal(SIGXFSZ, SIG_IGN);
+}
+
+void wait_ms(int64_t ms, const std::function<bool()>& cancelled) {
+  for (; ms > 0 && !cancelled(); ms -= wait_slice_ms) {
+    ::poll(nullptr, 0, static_cast<int>(std::min<int64_t>(ms, wait_slice_ms)));
+  }
+}
+
+// "1.2 / 4.4 GiB  27 %  38.1 MB/s  1:24 left"
+std::string progress_line(const pull::Progress& now) {
+  const double here = static_cast<double>(now.bytes_here);
+  const double total = std::max(1.0, static_cast<double>(now.bytes_total));
+  const double seconds = std::max(0.001, static_cast<double>(now.fetching_ms) / 1000);
+  const double rate = static_cast<double>(now.bytes_fetched) / seconds;
+  std::string line = fmt::format("{}  {:.2f} / {:.2f} GiB  {:.0f} %", now.model, here / gib,
+                                 total / gib, 100 * here / total);
+  if (now.files > 1) line += fmt::format("  file {} of {}", now.file_number, now.files);
+  if (now.phase == pull::Progress::Phase::checking || (here >= total && total > 1)) {
+    return line + "  checking";
+  }
+  if (now.bytes_fetched == 0) return line;
+  line += fmt::format("  {:.1f} MB/s", rate / 1e6);
+  const int64_t left_s = static_cast<int64_t>((total - here) / std::max(rate, 1.0));
+  return line + fmt::format("  {}:{:02} left", left_s / 60, left_s % 60);
+}
+
+std::string_view phase_name(pull::Progress::Phase phase) {
+  using Phase = pull::Progress::Phase;
+  return phase == Phase::planning   ? "planning"
+         : phase == Phase::fetching ? "fetching"
+         : phase == Phase::checking ? "checking"
+                                    : "done";
+}
+
+void print_json(const base::Json& object) {
+  std::printf("%s\n", object.dump().c_str());
+  std::fflush(stdout);
+}
+
+base::Json progress_json(const pull::Progress& now) {
+  return base::Json::object({{"event", "progress"},
+                             {"phase", phase_name(now.phase)},
+                             {"model", now.model},
+                             {"file", now.file},
+                             {"bytes_total", static_cast<int64_t>(now.bytes_total)},
+                             {"bytes_here", static_cast<int64_t>(now.bytes_here)},
+                             {"bytes_fetched", static_cast<int64_t>(now.bytes_fetched)},
+                             {"bytes_checked", static_cast<int64_t>(now.bytes_checked)}});
+}
+
+base::Json result_json(const pull::PullResult& result, bool plan_only) {
+  base::Json files = base::Json::array();
+  for (const pull::PulledFile& file : result.files) {
+    files.push(base::Json::object({{"path", file.path},
+                                   {"bytes", static_cast<int64_t>(file.size)},
+                                   {"sha256", file.sha256},
+                                   {"vouched", file.vouched},
+                                   {"was_here", file.was_here}}));
+  }
+  return base::Json::object({{"event", plan_only ? "plan" : "done"},
+                             {"model", result.model},
+                             {"source", result.source},
+                             {"path", result.path},
+                             {"bytes_total", static_cast<int64_t>(result.bytes_total)},
+                             {"bytes_missing", static_cast<int64_t>(result.bytes_missing)},
+                             {"bytes_fetched", static_cast<int64_t>(result.bytes_fetched)},
+                             {"pieces_again", static_cast<int64_t>(result.pieces_again)},
+                             {"files", std::move(files)}});
+}
+
+base::Result<net::ClientOptions> client_options(const PullFlags& flags) {
+  net::ClientOptions options;
+  options.user_agent = std::string("nautile/") + build_version;
+  options.limits.stall_timeout_ms = flags.stall_timeout_s * 1000;
+  ASSIGN(options.proxy, net::proxy_settings(variable));
+  return options;
+}
+
+// The endpoint of the settings; HF_ENDPOINT, which other programs read, where none is set.
+std::string hugging_face_endpoint(const Config& config) {
+  const auto setting = config.all().find(std::string_view("hf-endpoint"));
+  std::string endpoint = config.text("hf-endpoint");
+  const std::string common = variable("HF_ENDPOINT");
+  if (setting->second.origin == Origin::standard && !common.empty()) endpoint = common;
+  while (endpoint.ends_with('/')) endpoint.pop_back();
+  return endpoint;
+}
+
+base::Result<pull::PullOptions> pull_options(const Session& session, const PullFlags& flags) {
+  ASSIGN(const Config config, session.config());
+  pull::PullOptions options;
+  std::error_code error;
+  options.models_dir = std::filesystem::absolute(session.places.models, error).string();
+  ASSIGN(options.reference, pull::resolve_reference(flags.reference, machine_memory_bytes()));
+  options.model = flags.model;
+  options.from = flags.from;
+  options.hf_endpoint = hugging_face_endpoint(config);
+  options.ollama_endpoint = config.text("ollama-endpoint");
+  options.hf_token = variable("HF_TOKEN");
+  options.transfer.connections = flags.connections;
+  options.transfer.retries = flags.retries;
+  options.plan_only = flags.plan_only;
+  const bool offline = variable("HF_HUB_OFFLINE") == "1";
+  if (offline && options.from.empty() && options.reference.kind != pull::Reference::Kind::file) {
+    return base::fail(base::ErrorKind::wrong_usage, "nothing is fetched from the network",
+                      "HF_HUB_OFFLINE is set", "unset it, or say --from DIR");
+  }
+  return options;
+}
+
+void tell_people(const Session& session, const pull::PullResult& result, bool plan_only) {
+  if (plan_only) {
+    for (const pull::PulledFile& file : result.files) {
+      std::fprintf(stderr, "%10.1f MiB  %s%s\n", static_cast<double>(file.size) / (1 << 20),
+                   file.path.c_str(), file.was_here ? "  (here)" : "");
+    }
+    std::fprintf(stderr, "%10.1f MiB to fetch\n",
+                 static_cast<double>(result.bytes_missing) / (1 << 20));
+    return;
+  }
+  for (const pull::PulledFile& file : result.files) {
+    if (!file.vouched) {
+      std::fprintf(
+          stderr, "%s\n",
+          base::say(session.language, base::Message::pull_unvouched, file.path, file.sha256)
+              .c_str());
+    }
+  }
+  std::fprintf(stderr, "%s\n",
+               base::say(session.language, base::Message::pull_done, result.model).c_str());
+}
+
+base::Result<int> pull_model(Session& session, const PullFlags& flags) {
+  ASSIGN(const pull::PullOptions options, pull_options(session, flags));
+  ASSIGN(const net::ClientOptions client, client_options(flags));
+  take_signals();
+  const bool terminal = isatty(STDERR_FILENO) == 1;
+  const auto disk = pull::make_disk();
+  int64_t json_told_ms = 0;
+  const pull::PullWorld world{*disk,
+                              session.clock,
+                              [&client](std::function<bool()> cancelled) {
+                                net::ClientOptions own = client;
+                                own.cancelled = std::move(cancelled);
+                                return net::make_client(std::move(own));
+                              },
+                              wait_ms,
+                              stopped,
+                              [&](const pull::Progress& now) {
+                                const int64_t now_ms = session.clock.monotonic_ms();
+                                if (flags.json && now_ms - json_told_ms >= json_every_ms) {
+                                  json_told_ms = now_ms;
+                                  print_json(progress_json(now));
+                                }
+                                if (terminal && !flags.plan_only && !now.model.empty()) {
+                                  std::fprintf(stderr, "\r\033[K%s", progress_line(now).c_str());
+                                }
+                              }};
+  const auto result = pull::pull(options, world);
+  if (terminal && !flags.plan_only) std::fputs("\r\033[K", stderr);
+  if (!result && result.error().kind == base::ErrorKind::interrupted) {
+    std::fprintf(stderr, "%s\n", base::say(session.language, base::Message::interrupted).c_str());
+    return exit_interrupted;
+  }
+  if (!result) return base::fail(result.error());
+  if (flags.json) print_json(result_json(*result, flags.plan_only));
+  tell_people(session, *result, flags.plan_only);
+  return exit_done;
+}
+
+}  // namespace
+
+void add_pull(CLI::App& root, Session& session) {
+  auto flags = std::make_shared<PullFlags>();
+  const std::string largest(pull::largest_distill(machine_memory_bytes()).name);
+  CLI::App* verb = declare_verb(
+      root, "pull", "fetch a model: hf:ORG/REPO[@REV][:FILE or QUANT], ollama:NAME[:TAG], a name",
+      ("  nautile pull " + largest +
+       "\n  nautile pull hf:unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q8_0 --json")
+          .c_str());
+  verb->add_option("REF", flags->reference,
+                   "hf:…, ollama:…, file:PATH, or a name from `nautile list --catalogue`")
+      ->required();
+  verb->add_option("--from", flags->from, "take it from this folder; no network is used");
+  verb->add_option("--as", flags->model, "another name for the model");
+  verb->add_option("--connections", flags->connections, "ranges fetched at the same time")
+      ->check(CLI::Range(1, 16));
+  verb->add_option("--retries", flags->retries, "failures in a row that are lived with")
+      ->check(CLI::Range(0, 100));
+  verb->add_option("--stall-timeout", flags->stall_timeout_s,
+                   "seconds without a byte before a connection is made anew")
+      ->check(CLI::Range(1, 600));
+  verb->add_flag("--dry-run", flags->plan_only, "say what would be fetched, and fetch nothing");
+  verb->add_flag("--json", flags->json, "one JSON object per line: progress, then done");
+  offer_setting(verb, session, "hf-endpoint");
+  offer_setting(verb, session, "ollama-endpoint");
+  verb->callback([&session, flags] {
+    session.run = [&session, flags] { return pull_model(session, *flags); };
+  });
+}
+
+}  // namespace app
