@@ -188,25 +188,26 @@ base::Result<int> pull_model(Session& session, const PullFlags& flags) {
   const bool terminal = isatty(STDERR_FILENO) == 1;
   const auto disk = pull::make_disk();
   int64_t json_told_ms = 0;
-  const pull::PullWorld world{*disk,
-                              session.clock,
-                              [&client](std::function<bool()> cancelled) {
-                                net::ClientOptions own = client;
-                                own.cancelled = std::move(cancelled);
-                                return net::make_client(std::move(own));
-                              },
-                              wait_ms,
-                              stopped,
-                              [&](const pull::Progress& now) {
-                                const int64_t now_ms = session.clock.monotonic_ms();
-                                if (flags.json && now_ms - json_told_ms >= json_every_ms) {
-                                  json_told_ms = now_ms;
-                                  print_json(progress_json(now));
-                                }
-                                if (terminal && !flags.plan_only && !now.model.empty()) {
-                                  std::fprintf(stderr, "\r\033[K%s", progress_line(now).c_str());
-                                }
-                              }};
+  const pull::PullWorld world{
+      *disk,
+      session.clock,
+      [&client](std::function<bool()> cancelled) {
+        net::ClientOptions own = client;
+        own.cancelled = std::move(cancelled);
+        return net::make_client(std::move(own));
+      },
+      wait_ms,
+      stopped,
+      [&](const pull::Progress& now) {
+        const int64_t now_ms = session.clock.monotonic_ms();
+        if (flags.json && !flags.plan_only && now_ms - json_told_ms >= json_every_ms) {
+          json_told_ms = now_ms;
+          print_json(progress_json(now));
+        }
+        if (terminal && !flags.plan_only && !now.model.empty()) {
+          std::fprintf(stderr, "\r\033[K%s", progress_line(now).c_str());
+        }
+      }};
   const auto result = pull::pull(options, world);
   if (terminal && !flags.plan_only) std::fputs("\r\033[K", stderr);
   if (!result && result.error().kind == base::ErrorKind::interrupted) {

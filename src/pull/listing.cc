@@ -22,6 +22,12 @@ tl::unexpected<base::Error> refused(const char* source, std::string why) {
                     "check the reference and the endpoint, or try again later");
 }
 
+base::Result<base::Json> parse(std::string_view json, const char* source) {
+  auto parsed = base::parse_json(json, source, json_limits);
+  if (!parsed) return refused(source, parsed.error().message());
+  return parsed;
+}
+
 const std::string* text_of(const base::Json& object, std::string_view key) {
   const base::Json* value = object.find(key);
   return value != nullptr && value->is_string() ? &value->as_string() : nullptr;
@@ -110,7 +116,7 @@ bool is_safe_path(std::string_view path) {
 }
 
 base::Result<std::vector<ListedFile>> parse_tree(std::string_view json) {
-  ASSIGN(const base::Json tree, base::parse_json(json, "the hub's file list", json_limits));
+  ASSIGN(const base::Json tree, parse(json, "file list"));
   if (!tree.is_array()) return refused("file list", "it is not a list");
   if (tree.as_array().size() > files_max) return refused("file list", "it is too long");
   std::vector<ListedFile> files;
@@ -129,14 +135,14 @@ base::Result<std::vector<ListedFile>> parse_tree(std::string_view json) {
 }
 
 base::Result<std::string> parse_commit(std::string_view json) {
-  ASSIGN(const base::Json object, base::parse_json(json, "the hub's revision", json_limits));
+  ASSIGN(const base::Json object, parse(json, "revision"));
   const std::string* sha = object.is_object() ? text_of(object, "sha") : nullptr;
   if (sha == nullptr || !is_hex(*sha, 40)) return refused("revision", "it names no commit");
   return *sha;
 }
 
 base::Result<std::vector<OllamaLayer>> parse_manifest(std::string_view json) {
-  ASSIGN(const base::Json manifest, base::parse_json(json, "the manifest", json_limits));
+  ASSIGN(const base::Json manifest, parse(json, "manifest"));
   const base::Json* list = manifest.is_object() ? manifest.find("layers") : nullptr;
   if (list == nullptr || !list->is_array()) return refused("manifest", "it has no layers");
   if (list->as_array().size() > layers_max) return refused("manifest", "it has too many layers");
@@ -206,7 +212,7 @@ std::optional<Challenge> parse_challenge(std::string_view field) {
 }
 
 base::Result<std::string> parse_token(std::string_view json) {
-  ASSIGN(const base::Json object, base::parse_json(json, "the registry's token", json_limits));
+  ASSIGN(const base::Json object, parse(json, "token"));
   const std::string* token = object.is_object() ? text_of(object, "token") : nullptr;
   if (token == nullptr && object.is_object()) token = text_of(object, "access_token");
   const bool usable = token != nullptr && !token->empty() && token->size() <= token_bytes_max &&

@@ -90,7 +90,7 @@ def test_a_split_set_is_fetched_whole_and_its_first_part_last(home, make_hub):
     for name, data in parts.items():
         assert (home.models / name.split("/")[1]).read_bytes() == data
     paths = [file["path"] for file in json.loads(done.stdout.splitlines()[-1])["files"]]
-    assert [path[-20:-15] for path in paths] == ["00002", "00003", "00001"]
+    assert [path[-19:-14] for path in paths] == ["00002", "00003", "00001"]
     assert not (home.models / "R1-Q8_0.gguf").exists()
 
 
