@@ -8,7 +8,8 @@
 namespace pull {
 namespace {
 
-constexpr base::JsonLimits json_limits{16ull << 20, 32, true};
+constexpr base::JsonLimits json_limits{
+    .bytes_max = 16ull << 20, .depth_max = 32, .duplicate_keys_refused = true};
 constexpr size_t path_bytes_max = 1024;
 constexpr size_t part_bytes_max = 200;  // leaves room for ".partial.progress" in a file name
 constexpr size_t files_max = 100'000;
