@@ -139,7 +139,7 @@ TEST(Child, AnswersAsTheEngineInThisProcessDoes) {
 }
 
 TEST(Child, KilledInMidAnswerAndBackAgain) {
-  // Both are forked before this process has threads: ThreadSanitizer counts those that a fork loses.
+  // Both are forked before this process has threads: ThreadSanitizer counts what a fork loses.
   Pair pair = make_pair_of_sockets(), again = make_pair_of_sockets();
   Process first(pair), second(again);
   Gate gate;
