@@ -4,13 +4,15 @@
 usage: ./check [TIER...]      without a tier: all but `real` and `lint`
 
   fast     formatting, tidy, unit tests, goldens of tiny models (the inner loop)
-  isa      kernels, models and engine on the lesser instruction sets that this machine has
+  isa      the same models on the lesser instruction sets that this machine has; the starter's
+           fidelity and the invariance of rows on the best one
   http     the real program with the starter model, spoken to by the public client libraries;
            `nautile pull` against a hub that misbehaves
   browser  the site in Chromium: journeys, accessibility, screenshots under build/screenshots
   attack   slow, broken and hostile clients; killed processes; the sealed process
   san      unit tests under AddressSanitizer + UBSan; those with threads under ThreadSanitizer
-  fuzz     every fuzz target for 20 s over its corpus
+  fuzz     every fuzz target for up to 20 s from its corpus, with a fixed seed, so that what is
+           green here is green elsewhere; NAUTILE_FUZZ_SECONDS=N: N s and a seed of chance
   real     fidelity on real weights that are fetched on demand (about 500 MB); not part of CI
   lint     clang-tidy (.clang-tidy) over every source file; half an hour, not part of CI
 
@@ -33,6 +35,8 @@ BUILD = ROOT / "build" / "check"
 LOGS = BUILD / "logs"
 FETCHED = pathlib.Path(os.environ.get("NAUTILE_FETCH_DIR") or ROOT / "build" / "fetched")
 FUZZ_SECONDS = 20
+FUZZ_RUNS = 200_000
+SLOW_TESTS = "Starter.*:*RowDoesNotDependOn*"  # a minute each: they belong to the isa tier
 TIERS = ["fast", "isa", "http", "browser", "attack", "san", "fuzz"]
 OPTIONAL = ["real", "lint"]
 SAN_FLAGS = "-O1"
@@ -171,7 +175,8 @@ def tier_fast():
     if not ensure_build():
         return
     env = {"NAUTILE_FETCH_DIR": str(FETCHED)}
-    side_by_side([(web_unit,)] + [(gtest, f"unit {program.name}", program, env)
+    side_by_side([(web_unit,)] + [(gtest, f"unit {program.name}", program, env,
+                                   [f"--gtest_filter=-{SLOW_TESTS}"])
                                   for program in test_programs(BUILD)])
 
 
@@ -197,11 +202,14 @@ def machine_isas():
 def tier_isa():
     if not ensure_build():
         return
-    side_by_side([(gtest, f"{name} with {isa}", BUILD / name,
-                   {"NAUTILE_ISA": isa, "NAUTILE_FETCH_DIR": str(FETCHED),
-                    "NAUTILE_SLOW_MACHINE": "1"})
-                  for isa in machine_isas()[:-1]  # the best is what the fast tier takes
-                  for name in ("engine_test", "model_test", "tensor_test")])
+    env = {"NAUTILE_FETCH_DIR": str(FETCHED)}
+    *lesser, best = machine_isas()  # the fast tier takes the best
+    side_by_side([(gtest, f"slow model_test with {best}", BUILD / "model_test",
+                   dict(env, NAUTILE_ISA=best), [f"--gtest_filter={SLOW_TESTS}"])] +
+                 [(gtest, f"{name} with {isa}", BUILD / name,
+                   dict(env, NAUTILE_ISA=isa, NAUTILE_SLOW_MACHINE="1"),
+                   ["--gtest_filter=-Starter.*"])
+                  for isa in lesser for name in ("model_test", "engine_test", "tensor_test")])
 
 
 def venv():
@@ -303,14 +311,16 @@ def tier_san():
 
 def tier_fuzz():
     folder = ensure_sanitized()
+    chosen = os.environ.get("NAUTILE_FUZZ_SECONDS")
+    limit = ([f"-max_total_time={chosen}"] if chosen else
+             [f"-max_total_time={FUZZ_SECONDS}", f"-runs={FUZZ_RUNS}", "-seed=1"])
     jobs = []
     for target in sorted((folder / "fuzz").glob("*_fuzz")) if folder else []:
         corpus = ROOT / "tests" / "corpus" / target.name
         found = folder / "found" / target.name
         found.mkdir(parents=True, exist_ok=True)
-        command = [str(target), f"-max_total_time={FUZZ_SECONDS}", "-timeout=10",
-                   "-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={found}/",
-                   str(found)]
+        command = [str(target), *limit, "-timeout=10", "-rss_limit_mb=2048",
+                   "-print_final_stats=1", f"-artifact_prefix={found}/", str(found)]
         if corpus.exists():
             command.append(str(corpus))
         jobs.append((step, f"fuzz {target.name}", command))
