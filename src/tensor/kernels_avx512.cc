@@ -36,6 +36,7 @@ AVX512_INLINE void prefetch_line(const uint8_t* line) {
 template <Dtype D>
 struct Type {
   static constexpr bool fifth = D == Dtype::q5_0 || D == Dtype::q5_1 || D == Dtype::q5_k;
+  static constexpr int nibbles_at = fifth ? fifth_bits_bytes : 0;
   static constexpr bool minima = D == Dtype::q4_1 || D == Dtype::q5_1;
   static constexpr bool integer_minima = D == Dtype::q4_k || D == Dtype::q5_k;
   static constexpr bool super = integer_minima || D == Dtype::q6_k;  // group of 256
@@ -88,11 +89,12 @@ AVX512_INLINE const uint8_t* body_of(const HalfView& half, int64_t g, int b) {
     case Dtype::q8_0:
       return unit + 64 + b % 2 * 512;
     case Dtype::q4_k:
-      return unit + b * 256;
+      return unit + k_scale_bytes + b * 256;
     case Dtype::q5_k:
-      return unit + b * 320;
+      return unit + k_scale_bytes + b * 320;
     case Dtype::q6_k:
-      return unit + 64 + g % 2 * 3328 + b / 4 * 768;  // the group of 64
+      return unit + 64 + g % 2 * 3328 + k_scale_bytes +
+             b / 4 * q6_k_group_bytes;  // the group of 64
     default:
       return unit + 64;
   }
@@ -104,12 +106,12 @@ template <Dtype D>
 AVX512_INLINE __m512i codes_of(const uint8_t* body, int q, int part) {
   const __m512i low_mask = _mm512_set1_epi8(15);
   if constexpr (D == Dtype::q8_0) return load(body + line_bytes * q);
-  const int low_line = D == Dtype::q6_k ? part % 2 * 4 + q : q % 4;
+  const int low_line = D == Dtype::q6_k ? q6_k_low_line(part % 2 * 4 + q) : q % 4;
   const bool high = D == Dtype::q6_k ? part >= 2 : q >= 4;
-  const __m512i line = load(body + line_bytes * low_line);
+  const __m512i line = load(body + Type<D>::nibbles_at + line_bytes * low_line);
   const __m512i nibbles = _mm512_and_si512(high ? _mm512_srli_epi16(line, 4) : line, low_mask);
   if constexpr (D == Dtype::q6_k) {
-    const __m512i crumbs = load(body + 512 + line_bytes * q);
+    const __m512i crumbs = load(body + line_bytes * q6_k_high_line(q));
     const __m512i shifted = part == 0   ? _mm512_slli_epi16(crumbs, 4)
                             : part == 1 ? _mm512_slli_epi16(crumbs, 2)
                             : part == 2 ? crumbs
@@ -118,7 +120,7 @@ AVX512_INLINE __m512i codes_of(const uint8_t* body, int q, int part) {
     return _mm512_ternarylogic_epi32(shifted, _mm512_set1_epi8(0x30), nibbles, 0xea);
   }
   if constexpr (!Type<D>::fifth) return nibbles;
-  const __m512i bits = load(body + 256);
+  const __m512i bits = load(body);
   const __m512i shifted = q < 4 ? _mm512_slli_epi16(bits, static_cast<unsigned>(4 - q) & 7)
                                 : _mm512_srli_epi16(bits, static_cast<unsigned>(q - 4) & 7);
   return _mm512_ternarylogic_epi32(shifted, _mm512_set1_epi8(16), nibbles, 0xea);
@@ -127,13 +129,13 @@ AVX512_INLINE __m512i codes_of(const uint8_t* body, int q, int part) {
 template <Dtype D>
 AVX512_INLINE void prefetch_quad(const uint8_t* body, int q, int part) {
   if constexpr (D == Dtype::q6_k) {
-    if (part < 2) prefetch_line(body + line_bytes * (part * 4 + q));
-    if (part == 3) prefetch_line(body + 512 + line_bytes * q);
+    if (part < 2) prefetch_line(body + line_bytes * q6_k_low_line(part * 4 + q));
+    if (part == 0) prefetch_line(body + line_bytes * q6_k_high_line(q));
   } else if constexpr (D == Dtype::q8_0) {
     prefetch_line(body + line_bytes * q);
   } else {
-    if (q < 4) prefetch_line(body + line_bytes * q);
-    if (Type<D>::fifth && q == 4) prefetch_line(body + 256);
+    if (Type<D>::fifth && q == 0) prefetch_line(body);
+    if (q < 4) prefetch_line(body + Type<D>::nibbles_at + line_bytes * q);
   }
 }
 
@@ -167,10 +169,10 @@ AVX512_FN void unpack_k_scales(const uint8_t* lines, HalfScratch& scratch) {
 template <Dtype D>
 AVX512_FN void unpack_scales(const HalfView& half, int64_t g, int blocks, HalfScratch& scratch) {
   if constexpr (Type<D>::integer_minima) {
-    unpack_k_scales(half.unit(g) + (D == Dtype::q4_k ? 2048 : 2560), scratch);
+    unpack_k_scales(half.unit(g), scratch);
   } else if constexpr (D == Dtype::q6_k) {
     const uint8_t* unit = half.unit(g / 2);
-    const uint8_t* scales = unit + 64 + g % 2 * 3328 + 3072;
+    const uint8_t* scales = unit + 64 + g % 2 * 3328;
     prefetch_line(unit);
     for (int i = 0; i < 4; ++i) prefetch_line(scales + line_bytes * i);
     for (int j = 0; j < 16; ++j) {

@@ -22,6 +22,14 @@ struct Layout {
 };
 const Layout& layout_of(Dtype dtype);
 
+// Inside a body; every line is read in the order of its address.
+inline constexpr int nibble_body_bytes = 256;  // 32 k
+inline constexpr int fifth_bits_bytes = 64;    // of 32 k, before their nibbles
+inline constexpr int k_scale_bytes = 256;      // scale lines, before a superblock's codes
+inline constexpr int q6_k_group_bytes = 768;   // 64 k
+constexpr int q6_k_low_line(int i) { return i < 4 ? 2 * i : 4 + i; }  // i < 8
+constexpr int q6_k_high_line(int m) { return 2 * m + 1; }             // m < 4
+
 // Kernels sum over superblocks of this many k; no block or unit of elements crosses one.
 inline constexpr int superblock_k = 256;
 

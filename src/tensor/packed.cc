@@ -6,23 +6,26 @@
 //   fifth bits  (32 k, 64 B)   byte 4*r + c: bit i = fifth bit of code[r][4i + c], i < 8
 //
 //   Q4_0  unit of 2 blocks, 576 B:   d f16[16] of block 0 | d f16[16] of block 1 | 2 nibble bodies
-//   Q5_0  unit of 2 blocks, 704 B:   the same header | 2 x (nibble body | fifth bits)
+//   Q5_0  unit of 2 blocks, 704 B:   the same header | 2 x (fifth bits | nibble body)
 //   Q8_0  unit of 2 blocks, 1088 B:  the same header | 2 bodies of 512 B:
 //                                    byte 64*i + 4*r + c = q[r][4i + c] XOR 0x80, i < 8
 //   Q4_1  unit of 1 block, 320 B:    d f16[16] | m f16[16] | nibble body
-//   Q5_1  unit of 1 block, 384 B:    d f16[16] | m f16[16] | nibble body | fifth bits
-//   Q4_K  unit of 256 k, 2304 B:     8 nibble bodies | scale lines (256 B)
-//   Q5_K  unit of 256 k, 2816 B:     8 x (nibble body | fifth bits) | scale lines
+//   Q5_1  unit of 1 block, 384 B:    d f16[16] | m f16[16] | fifth bits | nibble body
+//   Q4_K  unit of 256 k, 2304 B:     scale lines (256 B) | 8 nibble bodies
+//   Q5_K  unit of 256 k, 2816 B:     scale lines | 8 x (fifth bits | nibble body)
 //         scale lines A B C of 64 B; low six bits: A[16j+r] = sc_j (j<4), B[16j+r] = sc_{4+j},
 //         C[32p+2r+c] = mn_{2p+c} (p<2, c<2); top two bits of A, B, C at 32p+2r+c = bits 0-1, 2-3,
 //         4-5 of mn_{4+2p+c}; then d f16[16] | dmin f16[16]
 //   Q6_K  unit of 2 superblocks, 6720 B: d f16[16] of each | 2 bodies of 3328 B:
-//         4 groups of 64 k, 768 B: L[64i+4r+c], i<8: low nibble = low4(4i+c), high = low4(32+4i+c);
-//         H[64m+4r+c], m<4: bits 2z..2z+1 = high2(4(m+4z)+c), z<4; then scale i8 [16][16 rows]
+//         scale i8 [16][16 rows], then 4 groups of 64 k, 768 B: lines L0 H0 L1 H1 L2 H2 L3 H3 L4
+//         L5 L6 L7; Li[4r+c]: low nibble = low4(4i+c), high = low4(32+4i+c);
+//         Hm[4r+c]: bits 2z..2z+1 = high2(4(m+4z)+c), z<4
 //   F32, F16, BF16  unit of 256 k: [k][16 rows]
 //
-// No byte more than the file has, except half a header where a row has an odd number of blocks.
-// Packing is a permutation of bits: unpack_rows() gives the file's bytes back.
+// The lines of a unit stand in the order in which the kernels read them: memory gives twice as much
+// to a stream that it can foresee. No byte more than the file has, except half a header where a row
+// has an odd number of blocks. Packing is a permutation of bits: unpack_rows() gives the file's
+// bytes back.
 #include "tensor/packed.h"
 
 #include <cstring>
@@ -35,8 +38,6 @@ namespace tensor {
 namespace {
 
 constexpr int line_bytes = 64;
-constexpr int nibble_body_bytes = 256;
-constexpr int fifth_bits_bytes = 64;
 constexpr uint32_t low_nibbles = 0x0f0f0f0f;
 constexpr uint32_t low_crumbs = 0x03030303;
 
@@ -144,21 +145,21 @@ void pack_q6_k(const uint8_t* block, uint8_t* body, int r) {
     const uint8_t* ql = block + 64 * (g / 2);
     const uint8_t* qh = block + 128 + 32 * (g / 2);
     const int shift = 4 * (g % 2);
-    uint8_t* low = body + 768 * g;
-    uint8_t* high = low + 512;
+    uint8_t* lines = body + k_scale_bytes + q6_k_group_bytes * g;
     for (int i = 0; i < 8; ++i) {
       const uint32_t first = load_u32(ql + 4 * i) >> shift & low_nibbles;
       const uint32_t second = load_u32(ql + 32 + 4 * i) >> shift & low_nibbles;
-      store_u32(row_dword(low, i, r), first | second << 4);
+      store_u32(row_dword(lines, q6_k_low_line(i), r), first | second << 4);
     }
     for (int m = 0; m < 4; ++m) {
       const uint32_t a = load_u32(qh + 4 * m) >> shift;
       const uint32_t b = load_u32(qh + 16 + 4 * m) >> shift;
-      store_u32(row_dword(high, m, r), (a & low_crumbs) | (b & low_crumbs) << 2 |
-                                           (a >> 2 & low_crumbs) << 4 | (b >> 2 & low_crumbs) << 6);
+      store_u32(row_dword(lines, q6_k_high_line(m), r), (a & low_crumbs) | (b & low_crumbs) << 2 |
+                                                            (a >> 2 & low_crumbs) << 4 |
+                                                            (b >> 2 & low_crumbs) << 6);
     }
   }
-  for (int j = 0; j < 16; ++j) body[3072 + 16 * j + r] = block[192 + j];
+  for (int j = 0; j < 16; ++j) body[16 * j + r] = block[192 + j];
 }
 void unpack_q6_k(const uint8_t* body, int r, uint8_t* block) {
   std::memset(block, 0, 192);
@@ -166,22 +167,21 @@ void unpack_q6_k(const uint8_t* body, int r, uint8_t* block) {
     uint8_t* ql = block + 64 * (g / 2);
     uint8_t* qh = block + 128 + 32 * (g / 2);
     const int shift = 4 * (g % 2);
-    const uint8_t* low = body + 768 * g;
-    const uint8_t* high = low + 512;
+    const uint8_t* lines = body + k_scale_bytes + q6_k_group_bytes * g;
     for (int i = 0; i < 8; ++i) {
-      const uint32_t both = load_u32(row_dword(low, i, r));
+      const uint32_t both = load_u32(row_dword(lines, q6_k_low_line(i), r));
       store_u32(ql + 4 * i, load_u32(ql + 4 * i) | (both & low_nibbles) << shift);
       store_u32(ql + 32 + 4 * i, load_u32(ql + 32 + 4 * i) | (both >> 4 & low_nibbles) << shift);
     }
     for (int m = 0; m < 4; ++m) {
-      const uint32_t crumbs = load_u32(row_dword(high, m, r));
+      const uint32_t crumbs = load_u32(row_dword(lines, q6_k_high_line(m), r));
       const uint32_t a = (crumbs & low_crumbs) | (crumbs >> 4 & low_crumbs) << 2;
       const uint32_t b = (crumbs >> 2 & low_crumbs) | (crumbs >> 6 & low_crumbs) << 2;
       store_u32(qh + 4 * m, load_u32(qh + 4 * m) | a << shift);
       store_u32(qh + 16 + 4 * m, load_u32(qh + 16 + 4 * m) | b << shift);
     }
   }
-  for (int j = 0; j < 16; ++j) block[192 + j] = body[3072 + 16 * j + r];
+  for (int j = 0; j < 16; ++j) block[192 + j] = body[16 * j + r];
 }
 
 // Block b of a unit, lane r, from and to the file's bytes.
@@ -195,8 +195,8 @@ void pack_block_into(Dtype dtype, uint8_t* unit, int b, int r, const uint8_t* bl
       return;
     case Dtype::q5_0:
       std::memcpy(unit + 32 * b + 2 * r, block, 2);
-      pack_nibbles(block + 6, body, r);
-      pack_fifth_bits(load_u32(block + 2), body + nibble_body_bytes, r);
+      pack_fifth_bits(load_u32(block + 2), body, r);
+      pack_nibbles(block + 6, body + fifth_bits_bytes, r);
       return;
     case Dtype::q8_0:
       std::memcpy(unit + 32 * b + 2 * r, block, 2);
@@ -208,28 +208,30 @@ void pack_block_into(Dtype dtype, uint8_t* unit, int b, int r, const uint8_t* bl
     case Dtype::q5_1:
       std::memcpy(unit + 2 * r, block, 2);
       std::memcpy(unit + 32 + 2 * r, block + 2, 2);
-      pack_nibbles(block + (dtype == Dtype::q4_1 ? 4 : 8), body, r);
       if (dtype == Dtype::q5_1) {
-        pack_fifth_bits(load_u32(block + 4), body + nibble_body_bytes, r);
+        pack_fifth_bits(load_u32(block + 4), body, r);
+        pack_nibbles(block + 8, body + fifth_bits_bytes, r);
+      } else {
+        pack_nibbles(block + 4, body, r);
       }
       return;
     case Dtype::q4_k:
       for (int g = 0; g < 4; ++g) {
-        uint8_t* first = body + 2 * g * nibble_body_bytes;
+        uint8_t* first = body + k_scale_bytes + 2 * g * nibble_body_bytes;
         pack_k_nibbles(block + 16 + 32 * g, first, first + nibble_body_bytes, r);
       }
-      pack_k_scales(block, body + 8 * nibble_body_bytes, r);
+      pack_k_scales(block, body, r);
       return;
     case Dtype::q5_k: {
       constexpr int step = nibble_body_bytes + fifth_bits_bytes;
       for (int g = 0; g < 4; ++g) {
-        uint8_t* first = body + 2 * g * step;
+        uint8_t* first = body + k_scale_bytes + 2 * g * step + fifth_bits_bytes;
         pack_k_nibbles(block + 48 + 32 * g, first, first + step, r);
       }
       for (int j = 0; j < 8; ++j) {
-        pack_fifth_bits(k_fifth_bits(block + 16, j), body + j * step + nibble_body_bytes, r);
+        pack_fifth_bits(k_fifth_bits(block + 16, j), body + k_scale_bytes + j * step, r);
       }
-      pack_k_scales(block, body + 8 * step, r);
+      pack_k_scales(block, body, r);
       return;
     }
     case Dtype::q6_k:
@@ -251,8 +253,8 @@ void unpack_block_from(Dtype dtype, const uint8_t* unit, int b, int r, uint8_t* 
       return;
     case Dtype::q5_0:
       std::memcpy(block, unit + 32 * b + 2 * r, 2);
-      store_u32(block + 2, unpack_fifth_bits(body + nibble_body_bytes, r));
-      unpack_nibbles(body, r, block + 6);
+      store_u32(block + 2, unpack_fifth_bits(body, r));
+      unpack_nibbles(body + fifth_bits_bytes, r, block + 6);
       return;
     case Dtype::q8_0:
       std::memcpy(block, unit + 32 * b + 2 * r, 2);
@@ -264,28 +266,30 @@ void unpack_block_from(Dtype dtype, const uint8_t* unit, int b, int r, uint8_t* 
     case Dtype::q5_1:
       std::memcpy(block, unit + 2 * r, 2);
       std::memcpy(block + 2, unit + 32 + 2 * r, 2);
-      unpack_nibbles(body, r, block + (dtype == Dtype::q4_1 ? 4 : 8));
       if (dtype == Dtype::q5_1) {
-        store_u32(block + 4, unpack_fifth_bits(body + nibble_body_bytes, r));
+        store_u32(block + 4, unpack_fifth_bits(body, r));
+        unpack_nibbles(body + fifth_bits_bytes, r, block + 8);
+      } else {
+        unpack_nibbles(body, r, block + 4);
       }
       return;
     case Dtype::q4_k:
-      unpack_k_scales(body + 8 * nibble_body_bytes, r, block);
+      unpack_k_scales(body, r, block);
       for (int g = 0; g < 4; ++g) {
-        const uint8_t* first = body + 2 * g * nibble_body_bytes;
+        const uint8_t* first = body + k_scale_bytes + 2 * g * nibble_body_bytes;
         unpack_k_nibbles(first, first + nibble_body_bytes, r, block + 16 + 32 * g);
       }
       return;
     case Dtype::q5_k: {
       constexpr int step = nibble_body_bytes + fifth_bits_bytes;
-      unpack_k_scales(body + 8 * step, r, block);
+      unpack_k_scales(body, r, block);
       std::memset(block + 16, 0, 32);
       for (int g = 0; g < 4; ++g) {
-        const uint8_t* first = body + 2 * g * step;
+        const uint8_t* first = body + k_scale_bytes + 2 * g * step + fifth_bits_bytes;
         unpack_k_nibbles(first, first + step, r, block + 48 + 32 * g);
       }
       for (int j = 0; j < 8; ++j) {
-        const uint32_t bits = unpack_fifth_bits(body + j * step + nibble_body_bytes, r);
+        const uint32_t bits = unpack_fifth_bits(body + k_scale_bytes + j * step, r);
         for (int l = 0; l < 32; ++l) {
           block[16 + l] |= static_cast<uint8_t>((bits >> l & 1) << j);
         }
