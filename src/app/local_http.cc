@@ -45,9 +45,14 @@ base::Result<int> connect_to(const std::string& listen) {
 
 base::Result<base::Json> get_from_server(const Places& places, const std::string& listen,
                                          const std::string& path) {
-  ASSIGN(std::string key, read_file(places.data + "/api-key", key_file_bytes_max));
+  ASSIGN(const int fd, connect_to(listen));  // first: without a server there may be no key yet
+  auto read = read_file(places.data + "/api-key", key_file_bytes_max);
+  if (!read) {
+    close(fd);
+    return base::fail(read.error());
+  }
+  std::string key = std::move(*read);
   while (!key.empty() && (key.back() == '\n' || key.back() == ' ')) key.pop_back();
-  ASSIGN(const int fd, connect_to(listen));
   const std::string request = "GET " + path + " HTTP/1.1\r\nHost: " + listen +
                               "\r\nAuthorization: Bearer " + key +
                               "\r\nAccept: application/json\r\nConnection: close\r\n\r\n";

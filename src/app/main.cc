@@ -36,6 +36,10 @@ int run_program(int argc, char** argv) {
     std::fputs(root.help().c_str(), stdout);
     return app::exit_usage;
   }
+  if (const auto known = app::check_verb(root, argv[1]); !known) {
+    app::print_error(session, known.error());
+    return app::exit_usage;
+  }
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,5 +1,6 @@
 #include "app/verb.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -38,6 +39,46 @@ CLI::App* declare_verb(CLI::App& root, const char* name, const char* summary,
   CLI::App* verb = root.add_subcommand(name, summary);
   verb->footer(std::string("Examples:\n") + examples);
   return verb;
+}
+
+namespace {
+
+constexpr size_t typing_errors_max = 2;
+
+// Insertions, deletions and replacements that turn one word into the other (Levenshtein).
+size_t distance(std::string_view from, std::string_view to) {
+  std::vector<size_t> row(to.size() + 1);
+  for (size_t j = 0; j <= to.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= from.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= to.size(); ++j) {
+      const size_t replaced = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+base::Result<void> check_verb(const CLI::App& root, std::string_view word) {
+  if (word.starts_with('-')) return {};
+  std::string nearest;
+  size_t nearest_distance = typing_errors_max + 1;
+  for (const CLI::App* verb : root.get_subcommands({})) {
+    if (verb->get_name() == word) return {};
+    const size_t errors = distance(word.substr(0, 64), verb->get_name());
+    if (errors < nearest_distance) {
+      nearest_distance = errors;
+      nearest = verb->get_name();
+    }
+  }
+  return base::fail(base::ErrorKind::wrong_usage, "there is no command " + base::shown_name(word),
+                    "",
+                    nearest.empty() ? "`nautile --help` lists the commands"
+                                    : "did you mean `nautile " + nearest + "`?");
 }
 
 void offer_setting(CLI::App* verb, Session& session, std::string_view key) {

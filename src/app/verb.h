@@ -43,6 +43,8 @@ struct Session {
 
 // Declares a verb with its two examples; `--help` shows both.
 CLI::App* declare_verb(CLI::App& root, const char* name, const char* summary, const char* examples);
+// wrong_usage with the nearest verb if `word` is neither an option nor a verb of `root`.
+base::Result<void> check_verb(const CLI::App& root, std::string_view word);
 // Offers `--KEY` for a setting on this verb.
 void offer_setting(CLI::App* verb, Session& session, std::string_view key);
 

@@ -85,10 +85,23 @@ std::string bash_completion(const CLI::App& root) {
       verbs, cases);
 }
 
+// In single quotes for zsh and fish, whatever the text contains.
+std::string shell_quoted(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'') {
+      out += "'\\''";
+    } else {
+      out += c;
+    }
+  }
+  return out + "'";
+}
+
 std::string zsh_completion(const CLI::App& root) {
   std::string verbs, cases;
   for (const CLI::App* verb : verbs_of(root)) {
-    verbs += fmt::format("    '{}:{}'\n", verb->get_name(), verb->get_description());
+    verbs += "    " + shell_quoted(verb->get_name() + ":" + verb->get_description()) + "\n";
     cases += fmt::format("    {}) _values option {} && return; _files ;;\n", verb->get_name(),
                          joined(options_of(*verb)));
   }
@@ -102,8 +115,8 @@ std::string zsh_completion(const CLI::App& root) {
 std::string fish_completion(const CLI::App& root) {
   std::string text;
   for (const CLI::App* verb : verbs_of(root)) {
-    text += fmt::format("complete -c nautile -n __fish_use_subcommand -f -a {} -d '{}'\n",
-                        verb->get_name(), verb->get_description());
+    text += fmt::format("complete -c nautile -n __fish_use_subcommand -f -a {} -d {}\n",
+                        verb->get_name(), shell_quoted(verb->get_description()));
     for (const std::string& option : options_of(*verb)) {
       text += fmt::format("complete -c nautile -n '__fish_seen_subcommand_from {}' -l {}\n",
                           verb->get_name(), option.substr(2));

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/sanitized.h"
 #include "model/golden_for_test.h"
@@ -160,7 +161,8 @@ class Synthetic : public ::testing::Test {
  protected:
   // A file with every common block type, removed at the end.
   static void SetUpTestSuite() {
-    path_ = std::string(NAUTILE_BINARY_DIR) + "/decoder_test.gguf";
+    // Its own: the tiers run this program several times side by side.
+    path_ = fmt::format("{}/decoder_test-{}.gguf", NAUTILE_BINARY_DIR, getpid());
     const auto shape = named_shape("tiny");
     ASSERT_TRUE(shape.has_value());
     const auto written = write_synthetic_gguf(path_, *shape, "MIXED", 1);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/sanitized.h"
 #include "model/golden_for_test.h"
@@ -256,7 +257,8 @@ class SyntheticExperts : public ::testing::Test {
  protected:
   // Every common block type, in matrices, experts and up projections; removed at the end.
   static void SetUpTestSuite() {
-    path_ = std::string(NAUTILE_BINARY_DIR) + "/deepseek_test.gguf";
+    // Its own: the tiers run this program several times side by side.
+    path_ = fmt::format("{}/deepseek_test-{}.gguf", NAUTILE_BINARY_DIR, getpid());
     const auto shape = named_shape("tiny-deepseek");
     ASSERT_TRUE(shape.has_value());
     const auto written = write_synthetic_gguf(path_, *shape, "MIXED", 1);
