@@ -10,7 +10,8 @@ usage: ./check [TIER...]      without a tier: all but `real` and `lint`
            `nautile pull` against a hub that misbehaves
   browser  the site in Chromium: journeys, accessibility, screenshots under build/screenshots
   attack   slow, broken and hostile clients; killed processes; the sealed process
-  san      unit tests under AddressSanitizer + UBSan; those with threads under ThreadSanitizer
+  asan     unit tests under AddressSanitizer and UBSan
+  tsan     those with threads under ThreadSanitizer
   fuzz     every fuzz target for 4,000 inputs from its corpus, with a fixed seed, so that what is
            green here is green elsewhere; NAUTILE_FUZZ_SECONDS=N: N s and a seed of chance
   real     fidelity on real weights that are fetched on demand (about 500 MB); not part of CI
@@ -36,7 +37,7 @@ LOGS = BUILD / "logs"
 FETCHED = pathlib.Path(os.environ.get("NAUTILE_FETCH_DIR") or ROOT / "build" / "fetched")
 FUZZ_RUNS = 4_000
 SLOW_TESTS = "Starter.*:*RowDoesNotDependOn*"  # a minute each: they belong to the isa tier
-TIERS = ["fast", "isa", "http", "browser", "attack", "san", "fuzz"]
+TIERS = ["fast", "isa", "http", "browser", "attack", "asan", "fuzz", "tsan"]
 OPTIONAL = ["real", "lint"]
 SAN_FLAGS = "-O1"
 
@@ -151,7 +152,7 @@ built = {}
 
 
 def ensure_build():
-    """The optimised build that every tier but san and fuzz uses; once a run."""
+    """The optimised build that every tier but the sanitized ones uses; once a run."""
     if "check" not in built:
         built["check"] = (fetch("starter", "vocabularies")
                           and configure(BUILD, "-DCMAKE_BUILD_TYPE=Release", "-DNAUTILE_TESTS=ON")
@@ -290,7 +291,7 @@ def ensure_sanitized():
     return folder if built["asan"] else None
 
 
-def tier_san():
+def tier_asan():
     options = {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1",
                "UBSAN_OPTIONS": "print_stacktrace=1", "NAUTILE_FETCH_DIR": str(FETCHED),
                "NAUTILE_SLOW_MACHINE": "1"}
@@ -298,6 +299,10 @@ def tier_san():
     # The starter's weights bring no code that the tiny models do not, and take minutes here.
     side_by_side([(gtest, f"asan {program.name}", program, options, ["--gtest_filter=-Starter.*"])
                   for program in (test_programs(folder) if folder else [])])
+
+
+def tier_tsan():
+    options = {"NAUTILE_FETCH_DIR": str(FETCHED), "NAUTILE_SLOW_MACHINE": "1"}
     folder = ROOT / "build" / "tsan"
     programs = ["base_test", "net_test", "pull_test", "engine_test", "api_test"]
     if (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
