@@ -9,6 +9,8 @@
 #include "app/config.h"
 #include "app/model_store.h"
 #include "app/places.h"
+#include "app/serve_plan.h"
+#include "app/verb.h"
 
 namespace app {
 namespace {
@@ -61,6 +63,40 @@ TEST_F(AppTest, WrongSettingsAreRefusedByName) {
   EXPECT_FALSE(Config::load(places_, {{"threads", {"-1"}}}));
 }
 
+TEST_F(AppTest, AListWhereOneValueIsWantedIsRefused) {
+  for (const char* text : {"threads = []\n", "threads = [1, 2]\n", "listen = []\n",
+                           "isa = [\"avx2\", \"scalar\"]\n", "model = [true]\n"}) {
+    write("nautile.toml", text);
+    EXPECT_FALSE(Config::load(places_, {})) << text;
+  }
+}
+
+TEST_F(AppTest, SettingsOfAFewWordsTakeNoOther) {
+  for (const auto& [key, wrong, allowed] :
+       {std::tuple{"isa", "sse", "auto, scalar, avx2, avx512"},
+        std::tuple{"isa", "avx", "auto, scalar, avx2, avx512"}, std::tuple{"isa", "", "avx512"},
+        std::tuple{"isa", "scalar, avx2", "avx512"}, std::tuple{"kv-type", "f8", "f16, bf16"},
+        std::tuple{"language", "de", "auto, en, fr"},
+        std::tuple{"log-level", "loud", "error, warning, info, debug"}}) {
+    auto config = Config::load(places_, {{key, {wrong}}});
+    ASSERT_FALSE(config) << key << " = " << wrong;
+    EXPECT_EQ(config.error().kind, base::ErrorKind::wrong_usage);
+    EXPECT_NE(config.error().why.find(allowed), std::string::npos) << config.error().why;
+    EXPECT_FALSE(config.error().next.empty());
+  }
+  for (const SettingSpec& spec : setting_specs()) {
+    const std::string words(spec.words);
+    for (size_t begin = 0; begin < words.size();) {
+      const size_t end = std::min(words.find(", ", begin), words.size());
+      const std::string word = words.substr(begin, end - begin);
+      auto config = Config::load(places_, {{std::string(spec.key), {word}}});
+      ASSERT_TRUE(config) << config.error().message();
+      EXPECT_EQ(config->text(spec.key), word);
+      begin = end + 2;
+    }
+  }
+}
+
 TEST_F(AppTest, StoredModelsAreFoundByNameAndPrefix) {
   write("models/Alpha-7B.Q4_K_M.gguf", "x");
   write("models/Beta-00001-of-00002.gguf", "xx");
@@ -84,6 +120,50 @@ TEST_F(AppTest, StoredModelsAreFoundByNameAndPrefix) {
   EXPECT_EQ(find_model(places_, places_.models).error().kind, base::ErrorKind::invalid_input);
 }
 
+TEST_F(AppTest, OnlyTheSuffixOfAModelIsCutFromItsName) {
+  write("README.md", "text");
+  write("a-00001-of-00002.txt", "text");
+  EXPECT_EQ(find_model(places_, places_.data + "/README.md")->name, "README.md");
+  EXPECT_EQ(find_model(places_, places_.data + "/a-00001-of-00002.txt")->name,
+            "a-00001-of-00002.txt");
+}
+
+TEST_F(AppTest, APrefixOfSeveralModelsNamesThem) {
+  write("models/Qwen-1B.gguf", "x");
+  write("models/Qwen-7B.gguf", "x");
+  const auto model = find_model(places_, "qwen");
+  ASSERT_FALSE(model);
+  EXPECT_EQ(model.error().kind, base::ErrorKind::wrong_usage);
+  EXPECT_EQ(model.error().what.find("there is no model"), std::string::npos);
+  for (const char* name : {"Qwen-1B", "Qwen-7B"}) {
+    EXPECT_NE(model.error().why.find(name), std::string::npos) << model.error().why;
+  }
+}
+
+TEST_F(AppTest, WhatIsNoModelIsNamedWithItsReason) {
+  write("models/bad.gguf", "text");
+  write("models/notes.txt", "text");
+  write("models/half.gguf.partial", "G");
+  write("models/Lost-00002-of-00002.gguf", "G");
+  write("models/Whole-00001-of-00002.gguf", "G");
+  write("models/Whole-00002-of-00002.gguf", "G");
+  std::filesystem::create_directory(places_.models + "/empty");
+  std::filesystem::create_directory(places_.models + "/.pulled");
+  const auto files = stray_files(places_);
+  ASSERT_EQ(files.size(), 4u);
+  EXPECT_EQ(files[0].name, "Lost-00002-of-00002.gguf");
+  EXPECT_NE(files[0].why.find("Lost-00001-of-00002.gguf"), std::string::npos);
+  EXPECT_EQ(files[1].name, "empty");
+  EXPECT_NE(files[1].why.find("config.json"), std::string::npos);
+  EXPECT_EQ(files[2].name, "half.gguf.partial");
+  EXPECT_NE(files[2].why.find("nautile pull"), std::string::npos);
+  EXPECT_EQ(files[3].name, "notes.txt");
+  EXPECT_EQ(files[3].bytes, 4u);
+  const auto bad = check_runnable(*find_model(places_, "bad"));
+  ASSERT_FALSE(bad);
+  EXPECT_EQ(bad.error().kind, base::ErrorKind::invalid_input);
+}
+
 TEST_F(AppTest, FilesAreWrittenWholeWithTheirMode) {
   const std::string path = places_.data + "/secret";
   ASSERT_TRUE(write_file_atomically(path, "one", 0600));
@@ -95,6 +175,41 @@ TEST_F(AppTest, FilesAreWrittenWholeWithTheirMode) {
   EXPECT_FALSE(std::filesystem::exists(path + ".partial"));
   EXPECT_EQ(read_file(path, 2).error().kind, base::ErrorKind::limit_exceeded);
   EXPECT_EQ(read_file(path + "x", 2).error().kind, base::ErrorKind::not_found);
+}
+
+TEST(Input, TextThatIsNotUtf8IsRefusedAtItsFirstWrongByte) {
+  for (const char* good : {"", "a", "é", "日本語", "𝄞 and more"}) {
+    EXPECT_TRUE(check_utf8(good, "it")) << good;
+  }
+  for (const auto& [bad, at] :
+       {std::pair{"\xff", "byte 0 "}, std::pair{"ab\xc3", "byte 2 "},
+        std::pair{"é\xe2\x82z", "byte 2 "}, std::pair{"日本\x80", "byte 6 "}}) {
+    const auto checked = check_utf8(bad, "it");
+    ASSERT_FALSE(checked) << at;
+    EXPECT_EQ(checked.error().kind, base::ErrorKind::invalid_input);
+    EXPECT_NE(checked.error().why.find(at), std::string::npos) << checked.error().why;
+  }
+}
+
+TEST(ModelReportTest, CrossesTheProcessesAndDropsWhatIsMalformed) {
+  ModelReport report;
+  report.served = 1;
+  report.contexts = {{"good", 2048}};
+  report.left_out = {{"bad", {base::ErrorKind::invalid_input, "what", "why", "next"}}};
+  const ModelReport read = ModelReport::from_json(report.to_json());
+  EXPECT_EQ(read.served, 1);
+  ASSERT_EQ(read.contexts.size(), 1u);
+  EXPECT_EQ(read.contexts[0].id, "good");
+  EXPECT_EQ(read.contexts[0].tokens, 2048);
+  ASSERT_EQ(read.left_out.size(), 1u);
+  EXPECT_EQ(read.left_out[0].id, "bad");
+  EXPECT_EQ(read.left_out[0].error.message(), report.left_out[0].error.message());
+  const auto odd = base::parse_json(
+      R"({"served": "x", "contexts": [1, {"id": "a"}], "left_out": [{"id": 1}, 2]})", "it");
+  const ModelReport dropped = ModelReport::from_json(*odd);
+  EXPECT_EQ(dropped.served, 0);
+  EXPECT_TRUE(dropped.contexts.empty());
+  EXPECT_TRUE(dropped.left_out.empty());
 }
 
 TEST(Models, SuggestionFitsTheMemory) {

@@ -19,6 +19,15 @@ std::string variable_name(std::string_view key) {
   return name;
 }
 
+bool is_word_of(std::string_view words, std::string_view word) {
+  while (!words.empty()) {
+    const size_t comma = words.find(", ");
+    if (words.substr(0, comma) == word) return true;
+    words = comma == std::string_view::npos ? std::string_view{} : words.substr(comma + 2);
+  }
+  return false;
+}
+
 std::vector<std::string> split_list(std::string_view text) {
   std::vector<std::string> parts;
   while (!text.empty()) {
@@ -55,17 +64,19 @@ const std::vector<SettingSpec>& setting_specs() {
       {Kind::integer, "context", "8192", 256, 1 << 20, "tokens that a conversation may hold"},
       {Kind::integer, "kv-cache-mb", "0", 0, 1 << 20,
        "memory for the key/value cache; 0: for 2 full contexts, less where memory is short"},
-      {Kind::text, "kv-type", "f16", 0, 0, "storage of keys and values: f16 or bf16"},
+      {Kind::text, "kv-type", "f16", 0, 0, "storage of keys and values", "f16, bf16, f32"},
       {Kind::integer, "batch-tokens", "256", 16, 4096, "prompt tokens computed in one step"},
       {Kind::integer, "batch-sequences", "16", 1, 256, "answers computed at the same time"},
       {Kind::integer, "queue", "256", 1, 65536, "requests that may wait"},
-      {Kind::text, "isa", "auto", 0, 0, "instruction set: auto, scalar, avx2, avx512"},
-      {Kind::text, "language", "auto", 0, 0, "language of the terminal: auto, en, fr"},
+      {Kind::text, "isa", "auto", 0, 0, "instruction set", "auto, scalar, avx2, avx512"},
+      {Kind::text, "language", "auto", 0, 0, "language of the terminal; auto: the system's",
+       "auto, en, fr"},
       {Kind::text, "hf-endpoint", "https://huggingface.co", 0, 0,
        "where `pull hf:…` asks: the hub or a mirror of it"},
       {Kind::text, "ollama-endpoint", "https://registry.ollama.ai", 0, 0,
        "where `pull ollama:…` asks"},
-      {Kind::text, "log-level", "warning", 0, 0, "error, warning, info or debug"},
+      {Kind::text, "log-level", "warning", 0, 0, "how much is logged",
+       "error, warning, info, debug"},
   };
   return specs;
 }
@@ -81,17 +92,29 @@ base::Result<void> Config::put(std::string_view key, std::vector<std::string> va
                                std::string_view where) {
   const SettingSpec* spec = find_spec(key);
   CHECK(spec != nullptr, "callers look the key up first");
+  const auto refused = [&](std::string shown, std::string expected) {
+    return base::fail(
+        base::ErrorKind::wrong_usage,
+        fmt::format("{} = {} ({}) is not acceptable", key, shown, where), expected + " is expected",
+        spec->standard.empty()
+            ? "correct it, or leave it out"
+            : fmt::format("correct it, or leave it out: then it is {}", spec->standard));
+  };
+  if (spec->kind != SettingSpec::Kind::list && values.size() != 1) {
+    return refused("a list", "one value");
+  }
   if (spec->kind == SettingSpec::Kind::integer) {
     int64_t number = 0;
     const std::string& text = values.front();
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (failure != std::errc() || end != text.data() + text.size() || number < spec->least ||
         number > spec->most) {
-      return base::fail(
-          base::ErrorKind::wrong_usage,
-          fmt::format("{} = {} ({}) is not acceptable", key, base::shown_name(text), where),
-          fmt::format("a whole number from {} to {} is expected", spec->least, spec->most));
+      return refused(base::shown_name(text),
+                     fmt::format("a whole number from {} to {}", spec->least, spec->most));
     }
+  }
+  if (!spec->words.empty() && !is_word_of(spec->words, values.front())) {
+    return refused(base::shown_name(values.front()), fmt::format("one of {}", spec->words));
   }
   settings_.insert_or_assign(std::string(key), Setting{std::move(values), origin});
   return {};
@@ -105,10 +128,11 @@ base::Result<void> Config::read_toml(const std::string& path) {
   }
   const toml::parse_result parsed = toml::parse(*text, path);
   if (!parsed) {
-    return base::fail(base::ErrorKind::invalid_input,
-                      fmt::format("{}:{}: {}", path, parsed.error().source().begin.line,
-                                  parsed.error().description()),
-                      "", "correct the line, or remove the file to use the defaults");
+    return base::fail(
+        base::ErrorKind::invalid_input,
+        fmt::format("{}: line {} is not understood", path, parsed.error().source().begin.line),
+        std::string(parsed.error().description()),
+        "correct the line, or remove the file to use the defaults");
   }
   for (const auto& [name, node] : parsed.table()) {
     std::string key(name.str());
@@ -120,19 +144,25 @@ base::Result<void> Config::read_toml(const std::string& path) {
                         "`nautile config` lists the settings");
     }
     std::vector<std::string> values;
+    bool taken = true;
     const auto add = [&](const toml::node& value) {
-      if (const auto* string = value.as_string()) values.push_back(string->get());
-      if (const auto* number = value.as_integer()) values.push_back(std::to_string(number->get()));
+      if (const auto* string = value.as_string()) {
+        values.push_back(string->get());
+      } else if (const auto* number = value.as_integer()) {
+        values.push_back(std::to_string(number->get()));
+      } else {
+        taken = false;
+      }
     };
     if (const auto* array = node.as_array()) {
       for (const toml::node& element : *array) add(element);
     } else {
       add(node);
     }
-    if (values.empty() && !node.is_array()) {
-      return base::fail(base::ErrorKind::invalid_input,
-                        fmt::format("{}: {} has the wrong type", path, key),
-                        "text, a whole number or a list of texts is expected");
+    if (!taken) {
+      return base::fail(
+          base::ErrorKind::invalid_input, fmt::format("{}: {} has the wrong type", path, key),
+          "text, a whole number or a list of texts is expected", "correct it, or leave it out");
     }
     TRY(put(key, std::move(values), Origin::file, path));
   }

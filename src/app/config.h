@@ -22,6 +22,7 @@ struct SettingSpec {
   std::string_view standard;    // default, as text
   int64_t least = 0, most = 0;  // integers only
   std::string_view help;
+  std::string_view words = {};  // "auto, en, fr": the only values there are; empty: any text
 };
 const std::vector<SettingSpec>& setting_specs();
 const SettingSpec* find_spec(std::string_view key);
@@ -33,8 +34,8 @@ struct Setting {
 
 class Config {
  public:
-  // `flags`: what the command line gave, by key. Every value is checked; errors name the key and
-  // where it came from.
+  // `flags`: what the command line gave, by key. Every value is checked; errors (wrong_usage) name
+  // the key, where it came from and what is accepted.
   static base::Result<Config> load(const Places& places,
                                    const std::map<std::string, std::vector<std::string>>& flags);
 

@@ -57,9 +57,23 @@ int run_engine_process() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a new user namespace has cleared it
   send_message(child_fd::engine_report,
                base::Json::object({{"kind", "seal"}, {"seal", report.to_json()}}));
-  ::close(child_fd::engine_report);
   plan->engine.log = log_line;
-  return engine::run_engine_child(child_fd::engine_socket, plan->engine);
+  std::vector<ModelReport::LeftOut> left_out;
+  plan->engine.left_out = [&](const engine::ModelEntry& entry, const base::Error& error) {
+    if (left_out.size() < ModelReport::named_max) left_out.push_back({entry.id, error});
+  };
+  return engine::run_engine_child(child_fd::engine_socket, plan->engine,
+                                  [&](engine::EngineClient& engine) {
+                                    ModelReport models;
+                                    models.left_out = std::move(left_out);
+                                    models.served = static_cast<int>(engine.models().size());
+                                    for (const engine::ModelStatus& model : engine.models()) {
+                                      if (models.contexts.size() == ModelReport::named_max) break;
+                                      models.contexts.push_back({model.id, model.context_tokens});
+                                    }
+                                    send_message(child_fd::engine_report, models.to_json());
+                                    ::close(child_fd::engine_report);
+                                  });
 }
 
 }  // namespace app

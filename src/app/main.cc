@@ -6,23 +6,32 @@
 
 #include "app/build_info.h"
 #include "app/internal_verbs.h"
+#include "app/usage.h"
 #include "app/verb.h"
 
 namespace {
 
-int run_program(int argc, char** argv) {
-  app::Session session;
-  session.language = base::language_of_environment();
+base::Language language_of(const app::Config& config) {
+  const std::string& word = config.text("language");
+  return word == "fr"   ? base::Language::french
+         : word == "en" ? base::Language::english
+                        : base::language_of_environment();
+}
+
+int run_program(app::Session& session, int argc, char** argv) {
   auto places = app::find_places();
   if (!places) {
     app::print_error(session, places.error());
     return app::exit_code(places.error().kind);
   }
   session.places = *places;
+  // Without the flags, which are not read yet, for errors on the way to them.
+  if (const auto config = session.config()) session.language = language_of(*config);
 
   CLI::App root("Your own DeepSeek: runs DeepSeek's open models on this machine.", "nautile");
   root.set_version_flag("--version", std::string("nautile ") + app::build_version);
   root.require_subcommand(1);
+  root.option_defaults()->always_capture_default();  // for --help
   app::add_serve(root, session);
   app::add_run(root, session);
   app::add_pull(root, session);
@@ -32,6 +41,11 @@ int run_program(int argc, char** argv) {
   app::add_bench(root, session);
   app::add_doctor(root, session);
   app::add_about(root, session);
+  for (CLI::App* verb : root.get_subcommands({})) {
+    if (verb->get_option_no_throw("--language") == nullptr) {
+      app::offer_setting(verb, session, "language");
+    }
+  }
   if (argc == 1) {
     std::fputs(root.help().c_str(), stdout);
     return app::exit_usage;
@@ -43,8 +57,17 @@ int run_program(int argc, char** argv) {
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return root.exit(error) == 0 ? app::exit_done : app::exit_usage;
+    // --help and --version end like this too.
+    if (error.get_exit_code() == 0) return root.exit(error);
+    app::print_error(session, app::usage_error(root, argv[1], error));
+    return app::exit_usage;
   }
+  const auto config = session.config();
+  if (!config && !session.without_settings) {
+    app::print_error(session, config.error());
+    return app::exit_code(config.error().kind);
+  }
+  if (config) session.language = language_of(*config);
   const base::Result<int> done = session.run();
   if (!done) {
     app::print_error(session, done.error());
@@ -59,5 +82,12 @@ int main(int argc, char** argv) {
   // A reader that goes away (| head) is an ordinary end, seen as EPIPE.
   std::signal(SIGPIPE, SIG_IGN);
   if (const auto done = app::run_internal_verb(argc, argv)) return *done;
-  return run_program(argc, argv);
+  app::Session session;
+  session.language = base::language_of_environment();
+  const int code = run_program(session, argc, argv);
+  if (const auto written = app::finish_output(); !written) {
+    app::print_error(session, written.error());
+    return app::exit_code(written.error().kind);
+  }
+  return code;
 }

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <unistd.h>
 
+#include "format/model_files.h"
 #include "pull/catalogue.h"
 
 namespace app {
@@ -18,14 +19,17 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view gguf_suffix = ".gguf";
 
-// "name-00002-of-00003.gguf": gives the stem "name", the number and the count; 0 if not split.
+// "name-00002-of-00003.gguf": gives the stem "name", the number and the count; 0 if not split. A
+// name with another ending is its own stem.
 struct SplitName {
   std::string stem;
   int number = 0, count = 0;
 };
 SplitName split_name(const std::string& file) {
   SplitName name;
-  name.stem = file.substr(0, file.size() - gguf_suffix.size());
+  name.stem = file;
+  if (!file.ends_with(gguf_suffix)) return name;
+  name.stem.resize(file.size() - gguf_suffix.size());
   // "-NNNNN-of-NNNNN" is 15 characters.
   if (name.stem.size() <= 15) return name;
   const std::string tail = name.stem.substr(name.stem.size() - 15);
@@ -96,21 +100,77 @@ std::vector<std::string> files_of(const StoredModel& model) {
   return files;
 }
 
+namespace {
+
+enum class Entry { model, part, stray };
+
+// What an entry of the models directory is; `why` is filled in for a stray one.
+Entry kind_of(const fs::directory_entry& entry, std::string& why) {
+  std::error_code error;
+  const std::string file = entry.path().filename().string();
+  if (is_model_directory(entry.path())) return Entry::model;
+  if (entry.is_directory(error)) {
+    why = "a directory without config.json";
+  } else if (file.ends_with(".partial") || file.ends_with(".partial.progress")) {
+    why = "a download that has not ended; the same `nautile pull` goes on with it";
+  } else if (!file.ends_with(gguf_suffix)) {
+    why = "neither a .gguf file nor a Hugging Face directory";
+  } else if (!entry.is_regular_file(error)) {
+    why = "not a regular file, or a link to nowhere";
+  } else {
+    const SplitName name = split_name(file);
+    if (name.number <= 1) return Entry::model;
+    const std::string first = fmt::format("{}-{:05}-of-{:05}.gguf", name.stem, 1, name.count);
+    if (fs::exists(entry.path().parent_path() / first, error)) return Entry::part;
+    why = "a part of a split model whose first, " + first + ", is missing";
+  }
+  return Entry::stray;
+}
+
+// Calls `take(entry, kind, why)` for what is not hidden.
+template <class Take>
+void each_entry(const Places& places, const Take& take) {
+  std::error_code error;
+  for (fs::directory_iterator at(places.models, error), end; !error && at != end;
+       at.increment(error)) {
+    if (at->path().filename().string().starts_with('.')) continue;
+    std::string why;
+    const Entry kind = kind_of(*at, why);
+    take(*at, kind, why);
+  }
+}
+
+}  // namespace
+
 std::vector<StoredModel> stored_models(const Places& places) {
   std::vector<StoredModel> models;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(places.models, error)) {
-    const std::string file = entry.path().filename().string();
-    if (is_model_directory(entry.path())) {
-      models.push_back(describe(entry.path().string()));
-    } else if (file.ends_with(gguf_suffix) && entry.is_regular_file(error) &&
-               split_name(file).number <= 1) {
-      models.push_back(describe(entry.path().string()));
-    }
-  }
+  each_entry(places, [&](const fs::directory_entry& entry, Entry kind, const std::string&) {
+    if (kind == Entry::model) models.push_back(describe(entry.path().string()));
+  });
   std::sort(models.begin(), models.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
   return models;
+}
+
+std::vector<StrayFile> stray_files(const Places& places) {
+  std::vector<StrayFile> files;
+  each_entry(places, [&](const fs::directory_entry& entry, Entry kind, const std::string& why) {
+    if (kind != Entry::stray) return;
+    std::error_code error;
+    const uint64_t bytes = entry.is_regular_file(error) ? entry.file_size(error) : 0;
+    files.push_back(
+        {entry.path().filename().string(), entry.path().string(), error ? 0 : bytes, why});
+  });
+  std::sort(files.begin(), files.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  return files;
+}
+
+base::Result<void> check_runnable(const StoredModel& model) {
+  ASSIGN(const auto files, format::ModelFiles::open(model.path));
+  TRY(files->config());
+  TRY(files->tokenizer());
+  return {};
 }
 
 base::Result<StoredModel> find_model(const Places& places, const std::string& name_or_path) {
@@ -126,22 +186,27 @@ base::Result<StoredModel> find_model(const Places& places, const std::string& na
   }
   const std::vector<StoredModel> models = stored_models(places);
   const std::string wanted = lower(name_or_path);
-  const StoredModel* prefix = nullptr;
-  int fitting = 0;
+  std::vector<const StoredModel*> fitting;
   for (const StoredModel& model : models) {
     if (lower(model.name) == wanted) return model;
-    if (lower(model.name).starts_with(wanted)) {
-      prefix = &model;
-      ++fitting;
-    }
+    if (lower(model.name).starts_with(wanted)) fitting.push_back(&model);
   }
-  if (fitting == 1 && !looks_like_path && !wanted.empty()) return *prefix;
+  if (looks_like_path || wanted.empty()) fitting.clear();
+  if (fitting.size() == 1) return *fitting.front();
+  if (fitting.size() > 1) {
+    std::string names;
+    for (const StoredModel* model : fitting) {
+      names += (names.empty() ? "" : ", ") + base::shown_name(model->name);
+    }
+    return base::fail(base::ErrorKind::wrong_usage,
+                      base::shown_name(name_or_path) + " fits several models",
+                      "these begin like it: " + names, "give more of the name");
+  }
   const bool can_be_pulled = pull::find_in_catalogue(name_or_path) != nullptr ||
                              pull::parse_reference(name_or_path).has_value();
   return base::fail(base::ErrorKind::not_found,
                     "there is no model " + base::shown_name(name_or_path),
-                    fitting > 1 ? "several stored models begin like this"
-                                : "it is neither a file nor the name of a stored model",
+                    "it is neither a file nor the name of a stored model",
                     (can_be_pulled ? "fetch it with `nautile pull " + name_or_path + "`; " : "") +
                         "`nautile list` shows the models on this machine");
 }

@@ -20,11 +20,23 @@ struct StoredModel {
 
 inline constexpr std::string_view starter_name = "SmolLM2-135M-Instruct.Q4_1";
 
-// Sorted by name; files that are no models are left out. Not recursive.
+// Sorted by name; what stray_files() gives is left out. Not recursive.
 std::vector<StoredModel> stored_models(const Places& places);
 
+// What lies in the models directory besides: no model by its name, a download that has not ended,
+// parts of a split model whose first is missing. Hidden files are left out. Sorted by name.
+struct StrayFile {
+  std::string name, path;
+  uint64_t bytes = 0;
+  std::string why;  // "its name ends neither in .gguf nor …"
+};
+std::vector<StrayFile> stray_files(const Places& places);
+
+// Reads what the model's files declare; the error says why it cannot be run.
+base::Result<void> check_runnable(const StoredModel& model);
+
 // A path to a .gguf file or a Hugging Face directory, or the name of a stored model (any case; a
-// prefix is enough if it fits only one).
+// prefix is enough if it fits only one; wrong_usage names those that it fits).
 base::Result<StoredModel> find_model(const Places& places, const std::string& name_or_path);
 
 // The files that belong to a model: itself, its split parts, or its directory's content.

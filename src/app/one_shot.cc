@@ -52,7 +52,8 @@ base::Result<void> check_ids(const std::vector<int32_t>& ids, int vocab) {
     if (ids[i] < 0 || ids[i] >= vocab) {
       return base::fail(base::ErrorKind::invalid_input,
                         fmt::format("token {} at position {} is not in the vocabulary", ids[i], i),
-                        fmt::format("the model has {} ids", vocab));
+                        fmt::format("the model has ids from 0 to {}", vocab - 1),
+                        "use ids of this model: `nautile tokenize` makes them from text");
     }
   }
   return {};

@@ -6,6 +6,8 @@
 
 #include "app/engine_options.h"
 #include "app/model_store.h"
+#include "net/server.h"
+#include "tensor/linear.h"
 
 namespace app {
 namespace {
@@ -124,12 +126,54 @@ base::Result<ServePlan> plan_server(const Places& places, const Config& config,
                                     base::Language language) {
   ServePlan plan;
   plan.engine = engine_options(config);
+  TRY(tensor::choose_isa(plan.engine.isa));
   TRY(split_listen(config.text("listen"), plan));
+  TRY(net::check_listen(plan.host, plan.port));
   TRY(choose_models(places, config, plan));
+  plan.models_named = !config.list("model").empty();
+  if (config.all().find("context")->second.origin != Origin::standard) {
+    plan.context_asked = static_cast<int>(config.integer("context"));
+  }
   plan.state_dir = places.data + "/state";
   plan.language = language;
   plan.pull_command = distill_suggestion(machine_memory_bytes());
   return plan;
+}
+
+base::Json ModelReport::to_json() const {
+  base::Json known = base::Json::array(), refused = base::Json::array();
+  for (const Context& model : contexts) {
+    known.push(base::Json::object({{"id", model.id}, {"context_tokens", model.tokens}}));
+  }
+  for (const LeftOut& model : left_out) {
+    refused.push(base::Json::object({{"id", model.id},
+                                     {"what", model.error.what},
+                                     {"why", model.error.why},
+                                     {"next", model.error.next}}));
+  }
+  return base::Json::object({{"kind", "models"},
+                             {"served", served},
+                             {"contexts", std::move(known)},
+                             {"left_out", std::move(refused)}});
+}
+
+ModelReport ModelReport::from_json(const base::Json& json) {
+  ModelReport report;
+  Fields fields(json);
+  report.served = fields.number("served");
+  for (const base::Json& entry : fields.list("contexts")) {
+    Fields model(entry);
+    ModelReport::Context context{model.text("id"), model.number("context_tokens")};
+    if (model.good()) report.contexts.push_back(std::move(context));
+  }
+  for (const base::Json& entry : fields.list("left_out")) {
+    Fields model(entry);
+    ModelReport::LeftOut left{model.text("id"),
+                              {base::ErrorKind::invalid_input, model.text("what"),
+                               model.text("why"), model.text("next")}};
+    if (model.good()) report.left_out.push_back(std::move(left));
+  }
+  return report;
 }
 
 base::Json gate_settings(const ServePlan& plan) {

@@ -24,6 +24,8 @@ struct ServePlan {
   base::Language language = base::Language::english;
   engine::EngineOptions engine;
   std::vector<std::string> model_paths;  // what the engine may read
+  bool models_named = false;             // by a setting; else all of the models directory
+  int context_asked = 0;                 // by a setting; 0: the default
 
   std::string address() const;  // "http://127.0.0.1:8080"
 };
@@ -31,6 +33,26 @@ struct ServePlan {
 // Reads and checks the settings; finds the models. Makes no file and opens nothing.
 base::Result<ServePlan> plan_server(const Places& places, const Config& config,
                                     base::Language language);
+
+// What the engine tells the supervisor once it has tried to open the models. Untrusted: a model
+// file may have taken the engine over.
+struct ModelReport {
+  static constexpr size_t named_max = 32;  // of each list, so that the message stays short
+  int served = 0;
+  struct Context {
+    std::string id;
+    int tokens = 0;
+  };
+  std::vector<Context> contexts;  // of what is served
+  struct LeftOut {
+    std::string id;
+    base::Error error;
+  };
+  std::vector<LeftOut> left_out;
+
+  base::Json to_json() const;                            // {"kind": "models", …}
+  static ModelReport from_json(const base::Json& json);  // what is malformed is left out
+};
 
 base::Json gate_settings(const ServePlan& plan);
 base::Result<ServePlan> read_gate_settings(const base::Json& json);

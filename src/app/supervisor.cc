@@ -51,6 +51,7 @@ class Supervisor {
   void child_died(Child& child, int status);
   void start_what_is_due();
   void read_messages(Child& child);
+  void take_models(const ModelReport& report);
   void begin_stop();
   void kill_child(Child& child);
   void note_running();
@@ -67,7 +68,7 @@ class Supervisor {
   ServePlan plan_;
   Fd listener_, signals_;
   Child gate_{"internal-gate"}, engine_{"internal-engine"};
-  bool stopping_ = false, said_ready_ = false;
+  bool stopping_ = false, said_ready_ = false, models_known_ = false;
   int64_t kill_at_ms_ = 0;
   std::optional<base::Error> failure_;
 };
@@ -90,6 +91,7 @@ base::Result<void> Supervisor::start_gate() {
   gate_.messages = std::move(control.ours);
   gate_.started_ms = now_ms();
   gate_.listening = false;
+  gate_.seal = {};
   return {};
 }
 
@@ -102,6 +104,7 @@ base::Result<void> Supervisor::start_engine() {
          start_child(engine_.verb, {link.theirs.get(), settings.get(), report.theirs.get()}));
   engine_.messages = std::move(report.ours);
   engine_.started_ms = now_ms();
+  engine_.seal = {};
   if (!send_message(gate_.messages.get(), base::Json::object({{"kind", "engine"}}),
                     link.ours.get())) {
     kill_child(engine_);  // it would wait for nobody; both are started again
@@ -238,7 +241,7 @@ void Supervisor::read_messages(Child& child) {
     return value && value->is_string() ? value->as_string() : std::string();
   };
   const std::string kind = text("kind");
-  if (kind == "seal") {
+  if (kind == "seal" && child.seal.is_null()) {  // before it reads a model file: its own word
     const base::Json* seal = message->json.find("seal");
     auto report = seal ? SealReport::from_json(*seal) : base::Result<SealReport>(SealReport());
     if (!report) return;
@@ -247,6 +250,8 @@ void Supervisor::read_messages(Child& child) {
       std::fprintf(stderr, "%s: not confined by %s\n", child.verb, missing.c_str());
     }
     note_running();
+  } else if (&child == &engine_ && kind == "models") {
+    take_models(ModelReport::from_json(message->json));
   } else if (&child == &gate_ && kind == "listening") {
     gate_.listening = true;
   } else if (&child == &gate_ && kind == "code") {
@@ -255,6 +260,34 @@ void Supervisor::read_messages(Child& child) {
   } else if (&child == &gate_ && kind == "ready" && !said_ready_) {
     said_ready_ = true;
     say(base::Message::serve_ready, text("model"));
+  }
+}
+
+// A server that was told which models to serve and can serve none of them is of no use.
+void Supervisor::take_models(const ModelReport& report) {
+  if (models_known_ || stopping_) return;  // the same again after a restart
+  models_known_ = true;
+  const bool useless = report.served == 0 && plan_.models_named;
+  for (const ModelReport::LeftOut& model : report.left_out) {
+    base::Error error = model.error;
+    error.what = base::say(session_.language, base::Message::serve_left_out, model.id,
+                           base::translated(session_.language, error.what));
+    print_error(session_, error);
+  }
+  for (const ModelReport::Context& model : report.contexts) {
+    if (model.tokens >= plan_.context_asked) continue;
+    std::fprintf(stderr, "%s\n",
+                 base::say(session_.language, base::Message::context_shortened, model.id,
+                           model.tokens, plan_.context_asked)
+                     .c_str());
+  }
+  if (useless) {
+    failure_ = base::Error{base::ErrorKind::invalid_input, "none of the named models can be served",
+                           "the reason of each stands above",
+                           "name others with --model, or correct these files"};
+    begin_stop();
+  } else if (report.served == 0 && !plan_.engine.models.empty()) {
+    say(base::Message::serve_no_model, plan_.pull_command);
   }
 }
 

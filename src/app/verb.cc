@@ -1,11 +1,11 @@
 #include "app/verb.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/json.h"
 
 namespace app {
@@ -41,46 +41,6 @@ CLI::App* declare_verb(CLI::App& root, const char* name, const char* summary,
   return verb;
 }
 
-namespace {
-
-constexpr size_t typing_errors_max = 2;
-
-// Insertions, deletions and replacements that turn one word into the other (Levenshtein).
-size_t distance(std::string_view from, std::string_view to) {
-  std::vector<size_t> row(to.size() + 1);
-  for (size_t j = 0; j <= to.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= from.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= to.size(); ++j) {
-      const size_t replaced = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
-}  // namespace
-
-base::Result<void> check_verb(const CLI::App& root, std::string_view word) {
-  if (word.starts_with('-')) return {};
-  std::string nearest;
-  size_t nearest_distance = typing_errors_max + 1;
-  for (const CLI::App* verb : root.get_subcommands({})) {
-    if (verb->get_name() == word) return {};
-    const size_t errors = distance(word.substr(0, 64), verb->get_name());
-    if (errors < nearest_distance) {
-      nearest_distance = errors;
-      nearest = verb->get_name();
-    }
-  }
-  return base::fail(base::ErrorKind::wrong_usage, "there is no command " + base::shown_name(word),
-                    "",
-                    nearest.empty() ? "`nautile --help` lists the commands"
-                                    : "did you mean `nautile " + nearest + "`?");
-}
-
 void offer_setting(CLI::App* verb, Session& session, std::string_view key) {
   const SettingSpec* spec = find_spec(key);
   CLI::Option* option = verb->add_option_function<std::vector<std::string>>(
@@ -88,8 +48,9 @@ void offer_setting(CLI::App* verb, Session& session, std::string_view key) {
       [&session, key = std::string(key)](const std::vector<std::string>& values) {
         session.flags[key] = values;
       },
-      std::string(spec->help));
+      std::string(spec->help) + (spec->words.empty() ? "" : fmt::format(": {}", spec->words)));
   option->type_name(spec->kind == SettingSpec::Kind::integer ? "N" : "VALUE");
+  option->default_str(std::string(spec->standard));
   option->expected(1);
   if (spec->kind == SettingSpec::Kind::list) {
     option->take_all();
@@ -98,14 +59,79 @@ void offer_setting(CLI::App* verb, Session& session, std::string_view key) {
   }
 }
 
-void print_error(const Session& session, const base::Error& error) {
-  std::string text = "nautile: " + error.what;
-  if (!error.why.empty()) text += ": " + error.why;
-  text += "\n";
-  if (!error.next.empty()) {
-    text += base::say(session.language, base::Message::error_next, error.next) + "\n";
+namespace {
+
+// For an error that does not say what to do.
+base::Message next_step(base::ErrorKind kind) {
+  using base::ErrorKind;
+  using base::Message;
+  switch (kind) {
+    case ErrorKind::invalid_input:
+      return Message::next_invalid_input;
+    case ErrorKind::unsupported:
+      return Message::next_unsupported;
+    case ErrorKind::limit_exceeded:
+      return Message::next_limit_exceeded;
+    case ErrorKind::out_of_memory:
+      return Message::next_out_of_memory;
+    case ErrorKind::out_of_disk:
+      return Message::next_out_of_disk;
+    case ErrorKind::unavailable:
+      return Message::next_unavailable;
+    case ErrorKind::interrupted:
+      return Message::next_interrupted;
+    case ErrorKind::wrong_usage:
+      return Message::next_wrong_usage;
+    case ErrorKind::not_found:
+    case ErrorKind::io:
+      return Message::next_io;
+    case ErrorKind::internal:
+      return Message::next_internal;
   }
+  return Message::next_internal;
+}
+
+}  // namespace
+
+void print_error(const Session& session, const base::Error& error) {
+  const auto said = [&](std::string_view part) { return base::translated(session.language, part); };
+  std::string text = "nautile: " + said(error.what);
+  const bool french = session.language == base::Language::french;
+  if (!error.why.empty()) text += (french ? "\u00a0: " : ": ") + said(error.why);
+  const std::string next =
+      error.next.empty() ? base::say(session.language, next_step(error.kind)) : said(error.next);
+  text += "\n" + base::say(session.language, base::Message::error_next, next) + "\n";
   std::fputs(text.c_str(), stderr);
+}
+
+void print_line(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fputc('\n', stdout);
+}
+
+base::Result<void> finish_output() {
+  // What a failed write left in the buffer is tried again here, so errno is the reason. A write
+  // that failed before and would succeed now has still lost its bytes.
+  const int reason = std::fflush(stdout) != 0 ? errno : std::ferror(stdout) != 0 ? ENOSPC : 0;
+  if (reason == 0 || reason == EPIPE) return {};
+  const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
+  return base::fail(full ? base::ErrorKind::out_of_disk : base::ErrorKind::io,
+                    "the output could not be written to its end", std::strerror(reason),
+                    full ? "free some space, or send the output to another disk"
+                         : "send the output to another place");
+}
+
+base::Result<void> check_utf8(std::string_view text, std::string_view what) {
+  if (base::is_utf8(text)) return {};
+  size_t at = 0;
+  for (size_t length = 1; length <= 4 && at < text.size(); ++length) {
+    if (!base::is_utf8(text.substr(at, length))) continue;
+    at += length;
+    length = 0;
+  }
+  return base::fail(base::ErrorKind::invalid_input, fmt::format("{} is not UTF-8", what),
+                    fmt::format("byte {} does not belong to a character", at),
+                    "convert it first, for example with iconv -t UTF-8");
 }
 
 base::Result<std::string> read_stdin(uint64_t bytes_max) {
@@ -131,12 +157,23 @@ base::Result<std::string> read_text_argument(const std::string& path, uint64_t b
   return read_file(path, bytes_max);
 }
 
+base::Result<base::Json> parse_input(std::string_view json, std::string_view what,
+                                     std::string_view wanted) {
+  auto parsed = base::parse_json(json, what);
+  if (parsed || !parsed.error().next.empty()) return parsed;
+  base::Error error = parsed.error();
+  error.next = fmt::format("give {}", wanted);
+  return base::fail(std::move(error));
+}
+
 base::Result<std::vector<int32_t>> parse_ids(std::string_view json, std::string_view what) {
-  ASSIGN(const base::Json parsed, base::parse_json(json, what));
+  constexpr std::string_view wanted =
+      "a JSON array of whole numbers, as `nautile tokenize` prints it";
+  ASSIGN(const base::Json parsed, parse_input(json, what, wanted));
   const auto refused = [&](std::string why) {
     return base::fail(base::ErrorKind::invalid_input,
                       fmt::format("{} is not a list of token ids", what), std::move(why),
-                      "give a JSON array of whole numbers, as `nautile tokenize` prints it");
+                      fmt::format("give {}", wanted));
   };
   if (!parsed.is_array()) return refused("it is not a JSON array");
   std::vector<int32_t> ids;

@@ -12,6 +12,7 @@
 #include "app/config.h"
 #include "app/places.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/messages.h"
 #include "base/random.h"
 #include "base/result.h"
@@ -37,23 +38,35 @@ struct Session {
   base::Language language = base::Language::english;
   std::map<std::string, std::vector<std::string>> flags;  // settings given on the command line
   std::function<base::Result<int>()> run;                 // set by the chosen verb
+  bool without_settings = false;  // set by a verb that must work whatever the settings are
 
   base::Result<Config> config() const { return Config::load(places, flags); }
 };
 
 // Declares a verb with its two examples; `--help` shows both.
 CLI::App* declare_verb(CLI::App& root, const char* name, const char* summary, const char* examples);
-// wrong_usage with the nearest verb if `word` is neither an option nor a verb of `root`.
-base::Result<void> check_verb(const CLI::App& root, std::string_view word);
-// Offers `--KEY` for a setting on this verb.
+// Offers `--KEY` for a setting on this verb; its help names the accepted words and the default.
 void offer_setting(CLI::App* verb, Session& session, std::string_view key);
 
+// Three parts on stderr. An error that does not say what to do gets the advice of its kind.
 void print_error(const Session& session, const base::Error& error);
+
+// A line on stdout.
+void print_line(std::string_view text);
+// Every verb ends with it: out_of_disk or io if anything that was printed has not arrived. A reader
+// that has gone away is no error.
+base::Result<void> finish_output();
+
+// invalid_input with the place of the first wrong byte if `text` is not UTF-8.
+base::Result<void> check_utf8(std::string_view text, std::string_view what);
 
 // All of standard input, at most `bytes_max`.
 base::Result<std::string> read_stdin(uint64_t bytes_max);
 // A file, or standard input for "-".
 base::Result<std::string> read_text_argument(const std::string& path, uint64_t bytes_max);
+// JSON that a person gave; `wanted` says in an error what it should have been.
+base::Result<base::Json> parse_input(std::string_view json, std::string_view what,
+                                     std::string_view wanted);
 // A JSON array of token ids, each a whole number in int32.
 base::Result<std::vector<int32_t>> parse_ids(std::string_view json, std::string_view what);
 

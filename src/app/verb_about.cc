@@ -143,7 +143,9 @@ std::string man_page(const CLI::App& root, const CLI::App* verb) {
   }
   text += ".SH OPTIONS\n";
   for (const CLI::Option* option : described.get_options()) {
-    text += fmt::format(".TP\n.B {}\n{}\n", option->get_name(true), option->get_description());
+    const std::string standard = option->get_default_str();
+    text += fmt::format(".TP\n.B {}\n{}{}\n", option->get_name(true), option->get_description(),
+                        standard.empty() ? "" : fmt::format(" (default: {})", standard));
   }
   if (!described.get_footer().empty()) {
     text += ".SH EXAMPLES\n.nf\n" + described.get_footer().substr(sizeof "Examples:") + "\n.fi\n";
@@ -173,7 +175,8 @@ base::Result<int> print_man(const CLI::App& root, const std::string& name) {
     if (verb->get_name() == name) chosen = verb;
   }
   if (chosen == nullptr && !name.empty()) {
-    return base::fail(base::ErrorKind::wrong_usage, "there is no verb " + base::shown_name(name));
+    return base::fail(base::ErrorKind::wrong_usage, "there is no command " + base::shown_name(name),
+                      "", "`nautile --help` lists the commands");
   }
   std::fputs(man_page(root, chosen).c_str(), stdout);
   return exit_done;
@@ -195,6 +198,7 @@ void add_about(CLI::App& root, Session& session) {
                                    "  nautile version\n  nautile version --json");
   version->add_flag("--json", *json, "one JSON object");
   version->callback([&session, json] {
+    session.without_settings = true;
     session.run = [json]() -> base::Result<int> { return print_version(*json); };
   });
 
@@ -205,14 +209,17 @@ void add_about(CLI::App& root, Session& session) {
       "  nautile completion fish | source");
   completion->add_option("SHELL", *word, "bash, zsh or fish")->required();
   completion->callback([&session, &root, word] {
+    session.without_settings = true;
     session.run = [&root, word] { return print_completion(root, *word); };
   });
 
   CLI::App* man = declare_verb(root, "man", "print the manual page of the program or of a verb",
                                "  nautile man | man -l -\n  nautile man serve | man -l -");
   man->add_option("VERB", *word, "a verb");
-  man->callback(
-      [&session, &root, word] { session.run = [&root, word] { return print_man(root, *word); }; });
+  man->callback([&session, &root, word] {
+    session.without_settings = true;
+    session.run = [&root, word] { return print_man(root, *word); };
+  });
 }
 
 }  // namespace app

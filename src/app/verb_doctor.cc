@@ -13,7 +13,7 @@ const char* state_name(CheckState state) {
   return state == CheckState::good ? "good" : state == CheckState::note ? "note" : "bad";
 }
 
-void print_check(const Check& check, bool colour) {
+void print_check(const Session& session, const Check& check, bool colour) {
   const char* mark = check.state == CheckState::good   ? "ok  "
                      : check.state == CheckState::note ? "note"
                                                        : "BAD ";
@@ -22,8 +22,10 @@ void print_check(const Check& check, bool colour) {
                      : check.state == CheckState::note ? "\x1b[33m"
                                                        : "\x1b[31m";
   std::printf("%s%s%s  %-14s %s\n", tint, mark, colour ? "\x1b[0m" : "", check.name.c_str(),
-              check.detail.c_str());
-  if (!check.fix.empty()) std::printf("      %-14s → %s\n", "", check.fix.c_str());
+              base::translated(session.language, check.detail).c_str());
+  if (!check.fix.empty()) {
+    std::printf("      %-14s → %s\n", "", base::translated(session.language, check.fix).c_str());
+  }
 }
 
 base::Result<int> doctor(const Session& session, bool privacy, bool json) {
@@ -41,7 +43,7 @@ base::Result<int> doctor(const Session& session, bool privacy, bool json) {
   base::Json list = base::Json::array();
   for (const Check& check : checks) {
     good = good && check.state != CheckState::bad;
-    if (!json) print_check(check, colour);
+    if (!json) print_check(session, check, colour);
     list.push(base::Json::object({{"name", check.name},
                                   {"state", state_name(check.state)},
                                   {"detail", check.detail},

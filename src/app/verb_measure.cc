@@ -51,6 +51,9 @@ struct LogitsOptions {
   bool exact = false;
 };
 
+constexpr const char* rows_advice =
+    "say --rows all, --rows last, or numbers with commas between them: --rows 0,5,9";
+
 base::Result<std::set<int>> parse_rows(const std::string& text, int count) {
   std::set<int> rows;
   if (text == "last") {
@@ -58,11 +61,16 @@ base::Result<std::set<int>> parse_rows(const std::string& text, int count) {
   } else if (text == "all") {
     for (int i = 0; i < count; ++i) rows.insert(i);
   } else {
-    ASSIGN(const std::vector<int32_t> listed, parse_ids("[" + text + "]", "--rows"));
-    for (const int32_t row : listed) {
+    const auto listed = parse_ids("[" + text + "]", "--rows");
+    if (!listed || listed->empty()) {
+      return base::fail(base::ErrorKind::wrong_usage,
+                        "--rows " + base::shown_name(text) + " is not a list of rows", "",
+                        rows_advice);
+    }
+    for (const int32_t row : *listed) {
       if (row >= count) {
         return base::fail(base::ErrorKind::wrong_usage, fmt::format("there is no row {}", row),
-                          fmt::format("the input has rows 0 to {}", count - 1));
+                          fmt::format("the input has rows 0 to {}", count - 1), rows_advice);
       }
       rows.insert(row);
     }
@@ -98,27 +106,33 @@ base::Result<int> write_logits(const Session& session, const LogitsOptions& opti
                       "its file has no layer that predicts one token more", "use --head text");
   }
   TRY(check_ids(ids, opened.runner->info().vocab));
-  std::FILE* file = std::fopen(options.out.c_str(), "wb");
-  if (file == nullptr) {
-    return base::fail(base::ErrorKind::io, "cannot write " + options.out, std::strerror(errno));
-  }
+  const bool to_stdout = options.out == "-";
+  std::FILE* file = to_stdout ? stdout : std::fopen(options.out.c_str(), "wb");
+  const auto cannot_write = [&] {
+    const int reason = errno;
+    const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
+    return base::fail(full ? base::ErrorKind::out_of_disk : base::ErrorKind::io,
+                      "cannot write " + options.out, std::strerror(reason),
+                      full ? "free some space and try again"
+                           : "choose a file in a directory that exists and may be written");
+  };
+  if (file == nullptr) return cannot_write();
   const int64_t start_ns = session.clock.monotonic_ns();
   auto done = run_rows(
       opened, ids, head, [&](int position) { return rows.contains(position); },
       [&](int, std::span<const float> row) -> base::Result<void> {
         if (std::fwrite(row.data(), sizeof(float), row.size(), file) == row.size()) return {};
-        return base::fail(base::ErrorKind::out_of_disk, "cannot write " + options.out,
-                          std::strerror(errno), "free some space and try again");
+        return cannot_write();
       });
   const double seconds = static_cast<double>(session.clock.monotonic_ns() - start_ns) / 1e9;
-  const bool closed = std::fclose(file) == 0;
+  const bool closed = to_stdout || std::fclose(file) == 0;
   TRY(done);
-  if (!closed) return base::fail(base::ErrorKind::io, "cannot write " + options.out);
-  std::printf("%s\n", base::Json::object({{"rows", static_cast<int64_t>(rows.size())},
-                                          {"vocab", opened.runner->info().vocab},
-                                          {"seconds", seconds}})
-                          .dump()
-                          .c_str());
+  if (!closed) return cannot_write();
+  const std::string summary = base::Json::object({{"rows", static_cast<int64_t>(rows.size())},
+                                                  {"vocab", opened.runner->info().vocab},
+                                                  {"seconds", seconds}})
+                                  .dump();
+  std::fprintf(to_stdout ? stderr : stdout, "%s\n", summary.c_str());
   return exit_done;
 }
 
@@ -144,6 +158,7 @@ base::Result<std::vector<int32_t>> input_ids(const PerplexityOptions& options,
     return parse_ids(json, options.ids_file);
   }
   ASSIGN(const std::string text, read_text_argument(options.text_file, input_bytes_max));
+  TRY(check_utf8(text, options.text_file == "-" ? "standard input" : options.text_file));
   ASSIGN(text::TokenizerSpec spec, files.tokenizer());
   ASSIGN(const auto tokenizer, text::Tokenizer::make(std::move(spec)));
   return tokenizer->encode(text, {false, false});
@@ -153,7 +168,9 @@ base::Result<std::vector<int32_t>> input_ids(const PerplexityOptions& options,
 // the first given all before it in the window.
 base::Result<int> print_perplexity(const Session& session, const PerplexityOptions& options) {
   if (options.text_file.empty() == options.ids_file.empty()) {
-    return base::fail(base::ErrorKind::wrong_usage, "one of --text and --ids is needed");
+    return base::fail(base::ErrorKind::wrong_usage,
+                      "nothing says what is measured, or two things do", "",
+                      "give either --text FILE or --ids FILE");
   }
   ASSIGN(OneShot opened, open_one_shot(session, {options.model, options.exact,
                                                  options.context_tokens, 1, chunk_tokens}));
@@ -161,7 +178,7 @@ base::Result<int> print_perplexity(const Session& session, const PerplexityOptio
   TRY(check_ids(ids, opened.runner->info().vocab));
   if (ids.size() < 2) {
     return base::fail(base::ErrorKind::invalid_input, "the text is too short",
-                      "at least two tokens are needed");
+                      "at least two tokens are needed", "give a longer one");
   }
   double sum = 0;
   int64_t counted = 0;
@@ -201,10 +218,19 @@ void add_measure(CLI::App& root, Session& session) {
       "  nautile logits smollm2 --ids ids.json --rows last --out logits.f32\n"
       "  nautile logits ./model.gguf --ids ids.json --rows 0,5,9 --exact --out logits.f32");
   verb->add_option("MODEL", logits->model, "name, file or directory")->required();
-  verb->add_option("--ids", logits->ids_file, "JSON array of ids, or -")->required();
-  verb->add_option("--rows", logits->rows, "all, last, or positions: 0,5,9");
-  verb->add_option("--head", logits->head, "text, or mtp: the layer that predicts one id more");
-  verb->add_option("--out", logits->out, "file to write: (rows, vocab)")->required();
+  verb->add_option("--ids", logits->ids_file,
+                   "file with a JSON array of token ids ([1, 2, 3]), the model's input; -: stdin")
+      ->required();
+  verb->add_option("--rows", logits->rows,
+                   "positions of the input whose logits are written, counted from 0: 0,5,9; "
+                   "or all, or last");
+  verb->add_option("--head", logits->head,
+                   "text: predicts the next id; mtp: the id after it, where the model has that "
+                   "layer");
+  verb->add_option("--out", logits->out,
+                   "file to write: one row of little-endian f32, as many as the vocabulary, for "
+                   "each position; -: stdout, and the summary goes to stderr")
+      ->required();
   verb->add_flag("--exact", logits->exact, "f32 activations on decoded weights (slow)");
   for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);
   verb->callback([&session, logits] {
@@ -216,9 +242,11 @@ void add_measure(CLI::App& root, Session& session) {
                       "  nautile perplexity smollm2 --text wiki.txt\n"
                       "  nautile perplexity ./model.gguf --ids ids.json --ctx 2048 --top1");
   verb->add_option("MODEL", perplexity->model, "name, file or directory")->required();
-  verb->add_option("--text", perplexity->text_file, "UTF-8 text, or -");
-  verb->add_option("--ids", perplexity->ids_file, "JSON array of ids, or -");
-  verb->add_option("--ctx", perplexity->context_tokens, "tokens of a window")
+  verb->add_option("--text", perplexity->text_file, "file with the text, in UTF-8; -: stdin");
+  verb->add_option("--ids", perplexity->ids_file,
+                   "in place of --text, a file with a JSON array of token ids; -: stdin");
+  verb->add_option("--ctx", perplexity->context_tokens,
+                   "tokens of a window; windows follow each other, each begins without the others")
       ->check(CLI::Range(2, 1 << 20));
   verb->add_flag("--top1", perplexity->top1, "also the likeliest id after each position");
   verb->add_flag("--exact", perplexity->exact, "f32 activations on decoded weights (slow)");

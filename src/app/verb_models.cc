@@ -33,10 +33,7 @@ base::Result<int> list_catalogue(const Session& session, bool json) {
   if (threads == 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   base::Pool pool(threads);
   const double bandwidth = stream_read_gb_per_s(pool, 3);
-  if (!json) {
-    std::printf("%-30s %-12s %8s %9s %8s  %s\n", "NAME", "SHORT", "SIZE GiB", "MEM. GiB",
-                "TOKENS/S", "LICENCE");
-  }
+  if (!json) print_line(base::say(session.language, base::Message::catalogue_head));
   for (const pull::CatalogueModel& model : pull::catalogue()) {
     const bool fits = model.fits(memory);
     const double speed = model.tokens_per_s(bandwidth);
@@ -62,13 +59,32 @@ base::Result<int> list_catalogue(const Session& session, bool json) {
                 std::string(model.licence).c_str());
   }
   if (!json) {
-    std::printf(
-        "\nSizes are approximate. Memory is for a context of 8192 tokens; this machine has "
-        "%.1f GiB. Tokens/s is what\nits memory allows at most (%.1f GB/s, measured now); "
-        "-: does not fit. The largest R1 distill for it:\n  %s\n",
-        static_cast<double>(memory) / (1024 * mib), bandwidth, distill_suggestion(memory).c_str());
+    print_line(base::say(session.language, base::Message::catalogue_foot,
+                         static_cast<double>(memory) / (1024 * mib), bandwidth,
+                         distill_suggestion(memory)));
   }
   return exit_done;
+}
+
+// `not_runnable`: why not; empty if it is a model that can be run.
+void print_entry(const Session& session, const ListOptions& options, const StoredModel& entry,
+                 const std::string& not_runnable) {
+  if (options.json) {
+    base::Json object = base::Json::object({{"name", entry.name},
+                                            {"path", entry.path},
+                                            {"bytes", static_cast<int64_t>(entry.bytes)},
+                                            {"starter", entry.starter}});
+    if (!not_runnable.empty()) object.set("not_runnable", not_runnable);
+    return print_line(object.dump());
+  }
+  std::string note;
+  if (entry.starter) note = "  " + base::say(session.language, base::Message::list_demonstration);
+  if (!not_runnable.empty()) {
+    note = "  " + base::say(session.language, base::Message::list_not_runnable,
+                            base::translated(session.language, not_runnable));
+  }
+  print_line(fmt::format("{:<48} {:>9.1f} MiB{}", entry.name,
+                         static_cast<double>(entry.bytes) / mib, note));
 }
 
 base::Result<int> list_models(const Session& session, const ListOptions& options) {
@@ -76,20 +92,17 @@ base::Result<int> list_models(const Session& session, const ListOptions& options
   const std::vector<StoredModel> models = stored_models(session.places);
   for (const StoredModel& model : models) {
     if (options.names) {
-      std::printf("%s\n", model.name.c_str());
-    } else if (options.json) {
-      std::printf("%s\n", base::Json::object({{"name", model.name},
-                                              {"path", model.path},
-                                              {"bytes", static_cast<int64_t>(model.bytes)},
-                                              {"starter", model.starter}})
-                              .dump()
-                              .c_str());
-    } else {
-      std::printf("%-48s %9.1f MiB%s\n", model.name.c_str(), static_cast<double>(model.bytes) / mib,
-                  model.starter ? "  demonstration model, not DeepSeek" : "");
+      print_line(model.name);
+      continue;
     }
+    const auto runnable = check_runnable(model);
+    print_entry(session, options, model, runnable ? "" : runnable.error().message());
   }
-  if (models.empty() && !options.json && !options.names) {
+  if (options.names) return exit_done;
+  for (const StrayFile& file : stray_files(session.places)) {
+    print_entry(session, options, {file.name, file.path, file.bytes, false}, file.why);
+  }
+  if (models.empty() && !options.json) {
     std::fprintf(stderr, "%s\n",
                  base::say(session.language, base::Message::serve_no_model,
                            distill_suggestion(machine_memory_bytes()))
@@ -180,15 +193,18 @@ base::Result<int> remove_model(const Session& session, const RemoveOptions& opti
       return base::fail(base::ErrorKind::wrong_usage, "nothing was removed",
                         "nobody is there to confirm it", "say --yes");
     }
-    std::fprintf(stderr, "Remove %s (%.1f MiB)? [y/N] ", model.name.c_str(),
-                 static_cast<double>(model.bytes) / mib);
+    std::fprintf(stderr, "%s ",
+                 base::say(session.language, base::Message::rm_question, model.name,
+                           static_cast<double>(model.bytes) / mib)
+                     .c_str());
     std::string answer;
     std::getline(std::cin, answer);
     if (answer != "y" && answer != "Y" && answer != "o" && answer != "O") return exit_failed;
   }
   for (const std::string& file : files_of(model)) {
     if (!std::filesystem::remove(file, error) || error) {
-      return base::fail(base::ErrorKind::io, "cannot remove " + file, error.message());
+      return base::fail(base::ErrorKind::io, "cannot remove " + file, error.message(),
+                        "check the permissions of its directory");
     }
   }
   if (std::filesystem::is_directory(model.path, error)) std::filesystem::remove(model.path, error);
@@ -212,8 +228,10 @@ base::Result<int> show_loaded(const Session& session, bool json) {
     }
     const base::Json* id = model.find("id");
     const base::Json* loaded = model.find("loaded");
-    std::printf("%-48s %s\n", id != nullptr && id->is_string() ? id->as_string().c_str() : "?",
-                loaded != nullptr && loaded->is_bool() && loaded->as_bool() ? "loaded" : "on disk");
+    const bool held = loaded != nullptr && loaded->is_bool() && loaded->as_bool();
+    print_line(fmt::format(
+        "{:<48} {}", id != nullptr && id->is_string() ? id->as_string() : "?",
+        base::say(session.language, held ? base::Message::ps_loaded : base::Message::ps_on_disk)));
   }
   return exit_done;
 }

@@ -162,11 +162,14 @@ base::Result<pull::PullOptions> pull_options(const Session& session, const PullF
 void tell_people(const Session& session, const pull::PullResult& result, bool plan_only) {
   if (plan_only) {
     for (const pull::PulledFile& file : result.files) {
+      const std::string here = base::say(session.language, base::Message::pull_here);
       std::fprintf(stderr, "%10.1f MiB  %s%s\n", static_cast<double>(file.size) / (1 << 20),
-                   file.path.c_str(), file.was_here ? "  (here)" : "");
+                   file.path.c_str(), file.was_here ? ("  " + here).c_str() : "");
     }
-    std::fprintf(stderr, "%10.1f MiB to fetch\n",
-                 static_cast<double>(result.bytes_missing) / (1 << 20));
+    std::fprintf(stderr, "%s\n",
+                 base::say(session.language, base::Message::pull_to_fetch,
+                           static_cast<double>(result.bytes_missing) / (1 << 20))
+                     .c_str());
     return;
   }
   for (const pull::PulledFile& file : result.files) {

@@ -28,7 +28,7 @@ struct RunOptions {
   std::optional<double> temperature, top_p, min_p;
   std::optional<int> top_k;
   std::optional<uint64_t> seed;
-  int tokens_max = -1;
+  std::optional<int> tokens_max;  // none: until the context is full
   bool no_think = false, think = false, json = false, exact = false, ignore_end = false;
 };
 
@@ -48,13 +48,14 @@ class Answer {
     }
   }
 
-  // Waits for the end; a Ctrl-C meanwhile cancels the request.
+  // Waits for the end; a Ctrl-C meanwhile, or a stdout that takes nothing more (the disk is full,
+  // the reader has gone), cancels the request.
   engine::End wait(engine::EngineClient& client, uint64_t request) {
     std::unique_lock lock(mutex_);
     const int seen = interrupts.load();
     bool cancelled = false;
     while (!done_.wait_for(lock, signal_poll, [&] { return end_.has_value(); })) {
-      if (interrupts.load() == seen || cancelled) continue;
+      if ((interrupts.load() == seen && !unread_) || cancelled) continue;
       cancelled = true;
       lock.unlock();
       client.cancel(request);
@@ -63,6 +64,7 @@ class Answer {
     return *end_;
   }
 
+  bool unread() const { return unread_; }
   const std::string& text() const { return text_; }
   const std::string& reasoning() const { return reasoning_; }
   const std::vector<int32_t>& ids() const { return ids_; }
@@ -82,7 +84,7 @@ class Answer {
       leave_reasoning();
     }
     std::fwrite(delta.text.data(), 1, delta.text.size(), stdout);
-    std::fflush(stdout);
+    if (std::fflush(stdout) != 0) unread_ = true;
   }
   void leave_reasoning() {
     in_reasoning_ = false;
@@ -90,7 +92,7 @@ class Answer {
   }
 
   const bool show_, dim_;
-  bool in_reasoning_ = false;
+  bool in_reasoning_ = false, unread_ = false;
   std::string text_, reasoning_;
   std::vector<int32_t> ids_;
   std::vector<engine::Token> tokens_;
@@ -121,7 +123,9 @@ class Terminal {
     } else {
       std::fputs("\n", stdout);
     }
-    return end.reason == engine::EndReason::cancelled ? exit_interrupted : exit_done;
+    // Whether an unread answer is an error, finish_output() says.
+    const bool by_person = end.reason == engine::EndReason::cancelled && !answer.unread();
+    return by_person ? exit_interrupted : exit_done;
   }
 
   engine::ChatPrompt question(const std::string& text) {
@@ -135,10 +139,14 @@ class Terminal {
       std::fprintf(stderr, "%s\n", base::say(session_.language, base::Message::run_hint).c_str());
     }
     std::string text;
-    while (read_question(person, text)) {
+    while (std::ferror(stdout) == 0 && read_question(person, text)) {
       if (text.empty()) continue;
       if (text[0] == '/') {
         if (!command(text)) break;
+        continue;
+      }
+      if (const auto readable = check_utf8(text, "the question"); !readable) {
+        print_error(session_, readable.error());
         continue;
       }
       TRY(turn(text));
@@ -189,7 +197,7 @@ class Terminal {
     request.sampling.top_k = options_.top_k.value_or(0);
     // 63 bits: a program reads the seed back from JSON, where larger numbers lose digits.
     request.sampling.seed = options_.seed ? *options_.seed : base::SystemRandom().u64() >> 1;
-    request.tokens_max = options_.tokens_max;
+    request.tokens_max = options_.tokens_max.value_or(-1);
     request.ignore_end_tokens = options_.ignore_end;
     request.exact = options_.exact;
     if (options_.json) request.logprobs_top = 0;
@@ -271,7 +279,41 @@ class Terminal {
   uint64_t last_id_ = 0;
 };
 
+// The question of the command line, or of standard input for "-"; empty if there is none.
+base::Result<std::string> read_prompt(const RunOptions& options) {
+  std::string prompt;
+  for (const std::string& word : options.words) prompt += (prompt.empty() ? "" : " ") + word;
+  const bool piped = prompt == "-";
+  if (piped) {
+    ASSIGN(prompt, read_stdin(ids_bytes_max));
+  }
+  TRY(check_utf8(prompt, piped ? "standard input" : "the prompt"));
+  TRY(check_utf8(options.system, "the system prompt"));
+  if (!options.words.empty() && prompt.find_first_not_of(" \t\r\n") == std::string::npos) {
+    return base::fail(base::ErrorKind::invalid_input, "the prompt is empty", "",
+                      "write a question, or leave it out for a conversation");
+  }
+  return prompt;
+}
+
+// A context that was asked for and is not had is never shortened in silence.
+void tell_context(const Session& session, const Config& config, const engine::ModelStatus& model) {
+  const int64_t asked = config.integer("context");
+  if (config.all().find("context")->second.origin == Origin::standard) return;
+  if (model.context_tokens >= asked) return;
+  std::fprintf(stderr, "%s\n",
+               base::say(session.language, base::Message::context_shortened, model.id,
+                         model.context_tokens, asked)
+                   .c_str());
+}
+
 base::Result<int> run_model(const Session& session, const RunOptions& options) {
+  if (!options.ids_file.empty() && !options.words.empty()) {
+    return base::fail(base::ErrorKind::wrong_usage, "there are two prompts",
+                      "--ids continues token ids, and a question was given too",
+                      "give one of them");
+  }
+  ASSIGN(const std::string prompt, read_prompt(options));
   ASSIGN(const StoredModel stored, find_model(session.places, options.model));
   ASSIGN(const Config config, session.config());
   engine::EngineOptions engine_settings = engine_options(config);
@@ -280,6 +322,7 @@ base::Result<int> run_model(const Session& session, const RunOptions& options) {
   engine_settings.exact = options.exact;
   if (options.exact) engine_settings.kv_type.clear();  // exact mode keeps keys and values in f32
   ASSIGN(const auto client, engine::make_local_client(engine_settings));
+  tell_context(session, config, client->models().front());
   // The first Ctrl-C stops the answer, a second one within it the program.
   std::signal(SIGINT, [](int) {
     if (interrupts.fetch_add(1) >= 2) _exit(exit_interrupted);
@@ -296,11 +339,6 @@ base::Result<int> run_model(const Session& session, const RunOptions& options) {
     ASSIGN(std::vector<int32_t> ids, parse_ids(json, options.ids_file));
     return terminal.answer_once(engine::IdsPrompt{std::move(ids)});
   }
-  std::string prompt;
-  for (const std::string& word : options.words) prompt += (prompt.empty() ? "" : " ") + word;
-  if (prompt == "-") {
-    ASSIGN(prompt, read_stdin(ids_bytes_max));
-  }
   if (prompt.empty()) return terminal.converse();
   if (!client->models().front().has_template) {
     return terminal.answer_once(engine::TextPrompt{prompt, true});
@@ -316,21 +354,31 @@ void add_run(CLI::App& root, Session& session) {
       root, "run", "talk to a model in the terminal, or get one answer",
       "  nautile run smollm2\n  nautile run ./model.gguf 'Why is the sea salty?' --temp 0");
   verb->add_option("MODEL", options->model, "name, file or directory")->required();
-  verb->add_option("PROMPT", options->words, "one question; none: a conversation; -: stdin");
-  verb->add_option("--temp", options->temperature, "temperature, 0 picks the likeliest token")
+  verb->add_option("PROMPT", options->words, "one question; none: a conversation; -: stdin")
+      ->default_str("");
+  verb->add_option("--temp", options->temperature,
+                   "temperature, 0 picks the likeliest token; without it what the model's makers "
+                   "advise, else 0.6")
       ->check(CLI::Range(0.0, 2.0));
-  verb->add_option("--top-p", options->top_p, "nucleus, 0 to 1")->check(CLI::Range(0.0, 1.0));
+  verb->add_option("--top-p", options->top_p,
+                   "nucleus, 0 to 1; without it what the model's makers advise, else 0.95")
+      ->check(CLI::Range(0.0, 1.0));
   verb->add_option("--top-k", options->top_k, "only the k likeliest; 0: off")
       ->check(CLI::Range(0, 1 << 20));
   verb->add_option("--min-p", options->min_p, "least share of the likeliest, 0 to 1")
       ->check(CLI::Range(0.0, 1.0));
   verb->add_option("--seed", options->seed, "the same seed gives the same answer");
-  verb->add_option("--max-tokens", options->tokens_max, "new tokens at most")
+  verb->add_option("--max-tokens", options->tokens_max,
+                   "new tokens at most; without it, until the context is full")
       ->check(CLI::Range(0, 1 << 24));
   verb->add_option("--system", options->system, "system prompt");
-  verb->add_flag("--think", options->think, "think first, where the model can choose");
-  verb->add_flag("--no-think", options->no_think, "answer at once, where the model can choose");
-  verb->add_option("--ids", options->ids_file, "continue raw token ids (JSON array), no template");
+  CLI::Option* think =
+      verb->add_flag("--think", options->think, "think first, where the model can choose");
+  verb->add_flag("--no-think", options->no_think, "answer at once, where the model can choose")
+      ->excludes(think);
+  verb->add_option("--ids", options->ids_file,
+                   "in place of PROMPT, a file with a JSON array of token ids to go on from, "
+                   "without the chat template; -: stdin");
   verb->add_flag("--json", options->json, "one JSON object: text, ids, logprobs, usage");
   verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
   verb->add_flag("--ignore-eos", options->ignore_end, "go on after an end token");

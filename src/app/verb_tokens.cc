@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "app/model_store.h"
+#include "app/one_shot.h"
 #include "app/verb.h"
 #include "base/json.h"
 #include "format/model_files.h"
@@ -29,6 +30,7 @@ struct TokenizeOptions {
 base::Result<int> tokenize(const Session& session, const TokenizeOptions& options) {
   ASSIGN(const auto tokenizer, open_tokenizer(session, options.model));
   ASSIGN(const std::string input, read_stdin(input_bytes_max));
+  TRY(check_utf8(input, "standard input"));
   std::string out = "[";
   for (const int32_t id : tokenizer->encode(input, {options.special, options.bos})) {
     if (out.size() > 1) out += ", ";
@@ -43,14 +45,42 @@ base::Result<int> detokenize(const Session& session, const std::string& model) {
   ASSIGN(const auto tokenizer, open_tokenizer(session, model));
   ASSIGN(const std::string input, read_stdin(input_bytes_max));
   ASSIGN(const std::vector<int32_t> ids, parse_ids(input, "standard input"));
+  TRY(check_ids(ids, tokenizer->size()));
   const std::string out = tokenizer->decode(ids);
   std::fwrite(out.data(), 1, out.size(), stdout);
   return exit_done;
 }
 
+base::Result<base::Json> read_request(bool of_model) {
+  constexpr std::string_view wanted =
+      R"({"messages": [{"role": "user", "content": "…"}], "add_generation_prompt": true})";
+  ASSIGN(const std::string input, read_stdin(input_bytes_max));
+  ASSIGN(base::Json context, parse_input(input, "standard input", wanted));
+  const auto refused = [&](const char* what) {
+    return base::fail(base::ErrorKind::invalid_input, what, "", fmt::format("give {}", wanted));
+  };
+  if (!context.is_object()) return refused("standard input is not a JSON object");
+  // A template of one's own may need other keys; a model's is for a conversation.
+  const base::Json* messages = context.find("messages");
+  if (of_model && (messages == nullptr || !messages->is_array())) {
+    return refused("standard input has no list of messages");
+  }
+  return context;
+}
+
+// Errors in a template: of the file that was given, or of the model.
+base::Error with_advice(base::Error error, bool of_model) {
+  if (!error.next.empty()) return error;
+  error.next = of_model ? "correct the request; if it is right, the model's template is at fault: "
+                          "give a .jinja file in its place"
+                        : "correct the template or the request";
+  return error;
+}
+
 base::Result<int> render_template(const Session& session, const std::string& source) {
   std::string template_text, bos, eos;
-  if (std::string_view(source).ends_with(".jinja")) {
+  const bool of_model = !std::string_view(source).ends_with(".jinja");
+  if (!of_model) {
     ASSIGN(template_text, read_file(source, text::TemplateLimits{}.source_bytes_max));
   } else {
     ASSIGN(const StoredModel stored, find_model(session.places, source));
@@ -65,22 +95,18 @@ base::Result<int> render_template(const Session& session, const std::string& sou
     bos = token(spec.bos_id);
     eos = token(spec.eos_id);
   }
-  if (template_text.empty()) {
+  if (template_text.empty() && of_model) {
     return base::fail(base::ErrorKind::not_found, source + " has no chat template", "",
                       "give a .jinja file, or a model made for chat");
   }
-  ASSIGN(const std::string input, read_stdin(input_bytes_max));
-  ASSIGN(base::Json context, base::parse_json(input, "standard input"));
-  if (!context.is_object()) {
-    return base::fail(base::ErrorKind::invalid_input, "standard input is not a JSON object", "",
-                      R"(give {"messages": […], "add_generation_prompt": true})");
-  }
+  ASSIGN(base::Json context, read_request(of_model));
   if (context.find("bos_token") == nullptr && !bos.empty()) context.set("bos_token", bos);
   if (context.find("eos_token") == nullptr && !eos.empty()) context.set("eos_token", eos);
-  ASSIGN(const auto compiled, text::ChatTemplate::compile(template_text));
-  ASSIGN(const text::Rendered rendered,
-         compiled->render(context, session.clock.wall_unix_ms() / 1000));
-  std::fwrite(rendered.text.data(), 1, rendered.text.size(), stdout);
+  const auto compiled = text::ChatTemplate::compile(template_text);
+  if (!compiled) return base::fail(with_advice(compiled.error(), of_model));
+  const auto rendered = (*compiled)->render(context, session.clock.wall_unix_ms() / 1000);
+  if (!rendered) return base::fail(with_advice(rendered.error(), of_model));
+  std::fwrite(rendered->text.data(), 1, rendered->text.size(), stdout);
   return exit_done;
 }
 

@@ -79,6 +79,23 @@ TEST(Messages, BothLanguagesTakeTheSameArguments) {
   EXPECT_EQ(say(Language::english, Message::serve_address, "http://x"), "Open http://x");
 }
 
+TEST(Messages, SentencesThatAroseInEnglishAreSaidInFrench) {
+  const auto french = [](std::string_view english) {
+    return translated(Language::french, english);
+  };
+  EXPECT_EQ(translated(Language::english, "there is no model \"x\""), "there is no model \"x\"");
+  EXPECT_EQ(french("there is no model \"x\""), "il n'y a pas de modèle \"x\"");
+  EXPECT_EQ(french("isa = \"sse\" (--isa) is not acceptable"),
+            "isa = \"sse\" (--isa) n'est pas acceptable");
+  EXPECT_EQ(french("it needs 12 MiB, 3 MiB are available"),
+            "il demande 12 Mio, 3 Mio sont disponibles");
+  EXPECT_EQ(french("{1}: {0} has the wrong type"), "{1} : {0} n'a pas le bon type");
+  for (const char* unknown : {"", "there is no model ", "download it again and again",
+                              "it needs  MiB", "xthere is no model y"}) {
+    EXPECT_EQ(french(unknown), unknown);
+  }
+}
+
 TEST(Log, WritesOneLineOfEnumsAndNumbers) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);

@@ -22,6 +22,10 @@ enum class Message : uint16_t {
 
 std::string_view pattern(Language language, Message message);
 
+// A sentence that arose in English (a part of an Error, a line of `doctor`) in the reader's
+// language; English where sentences.inc does not have it.
+std::string translated(Language language, std::string_view english);
+
 template <class... Args>
 std::string say(Language language, Message message, Args&&... args) {
   return fmt::format(fmt::runtime(pattern(language, message)), std::forward<Args>(args)...);

@@ -6,11 +6,13 @@
 
 namespace engine {
 
-int run_engine_child(int fd, const EngineOptions& options) {
+int run_engine_child(int fd, const EngineOptions& options,
+                     const std::function<void(EngineClient&)>& opened) {
   return serve_engine(fd, [&](Engine::Hooks hooks) {
-    auto opened = open_engine(options, BrokenModel::leave_out, std::move(hooks));
-    CHECK(opened.has_value(), "models that cannot be opened are left out");
-    return std::move(*opened);
+    auto engine = open_engine(options, BrokenModel::leave_out, std::move(hooks));
+    CHECK(engine.has_value(), "models that cannot be opened are left out");
+    if (opened) opened(**engine);
+    return std::move(*engine);
   });
 }
 

@@ -9,8 +9,8 @@ namespace engine {
 
 enum class BrokenModel { refuse, leave_out };
 
-// refuse: the first model that cannot be opened is the error. leave_out: it is logged and the
-// others are served; never fails.
+// refuse: the first model that cannot be opened is the error. leave_out: options.left_out hears of
+// it and the others are served; never fails.
 base::Result<std::unique_ptr<Engine>> open_engine(const EngineOptions& options, BrokenModel broken,
                                                   Engine::Hooks hooks);
 

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
+
 namespace engine {
 
 struct ModelEntry {
@@ -38,6 +40,9 @@ struct EngineOptions {
   // Prompt tokens of one step; 0: as many as the measured speed computes in step_target_ms.
   int prompt_chunk_tokens = 0;
   bool prefix_cache = true;
+  // Told of each model that cannot be opened where the others are served without it; empty: it is
+  // logged.
+  std::function<void(const ModelEntry&, const base::Error&)> left_out;
   std::function<void(std::string_view)> log;  // one line, never text of a member; may be empty
 };
 

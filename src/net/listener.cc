@@ -59,11 +59,17 @@ base::Result<Target> loopback_target(const std::string& host, int port) {
 
 }  // namespace
 
-base::Result<int> open_listener(const std::string& host, int port) {
+base::Result<void> check_listen(const std::string& host, int port) {
   if (port < 0 || port > 65535) {
     return base::fail(base::ErrorKind::wrong_usage, fmt::format("port {} does not exist", port),
                       "ports go from 0 to 65535", "0 takes a free one");
   }
+  TRY(loopback_target(host, port));
+  return {};
+}
+
+base::Result<int> open_listener(const std::string& host, int port) {
+  TRY(check_listen(host, port));
   ASSIGN(const Target target, loopback_target(host, port));
   const int fd = ::socket(target.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const auto give_up = [&](const char* step) {
@@ -76,7 +82,8 @@ base::Result<int> open_listener(const std::string& host, int port) {
                         "stop it, or choose another with --listen");
     }
     return base::fail(base::ErrorKind::io, "cannot listen on " + where,
-                      fmt::format("{}: {}", step, std::strerror(reason)));
+                      fmt::format("{}: {}", step, std::strerror(reason)),
+                      "choose another address or port with --listen");
   };
   if (fd < 0) return give_up("socket");
   const int one = 1;

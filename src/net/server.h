@@ -101,6 +101,9 @@ class Server {
 // `listener` is a listening socket that the server adopts (the supervisor opened it).
 base::Result<std::unique_ptr<Server>> make_server(int listener, ServerLimits limits,
                                                   Handler handler);
+// What open_listener() refuses without trying: an address that is not numeric or not loopback, a
+// port that does not exist.
+base::Result<void> check_listen(const std::string& host, int port);
 // Binds and listens. Anything but loopback is refused with the reason until accounts and TLS exist.
 // Port 0 takes a free one; listener_port() tells which.
 base::Result<int> open_listener(const std::string& host, int port);
