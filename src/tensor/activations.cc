@@ -33,6 +33,16 @@ BlockSums sums_of(const int8_t* q, int count) {
   return sums;
 }
 
+// Per 4 k: q0 q2 q1 q3.
+void widen(const int8_t* q, int count, int16_t* wide) {
+  for (int i = 0; i < count; i += 4) {
+    wide[i] = q[i];
+    wide[i + 1] = q[i + 2];
+    wide[i + 2] = q[i + 1];
+    wide[i + 3] = q[i + 3];
+  }
+}
+
 void allocate_forms(QuantRows& rows, Workspace& workspace) {
   const auto count = static_cast<uint64_t>((rows.k + superblock_k - 1) / superblock_k) *
                      static_cast<uint64_t>(rows.n);
@@ -42,6 +52,7 @@ void allocate_forms(QuantRows& rows, Workspace& workspace) {
     rows.group32.scale = workspace.take<float>(count * 8);
     if (has.scaled_sums) rows.group32.scaled_sum = workspace.take<float>(count * 8);
     if (has.offset_8) rows.group32.start_8 = workspace.take<int32_t>(count * 8);
+    if (has.offset_12) rows.group32.start_12 = workspace.take<int32_t>(count * 8);
     if (has.offset_16) rows.group32.start_16 = workspace.take<int32_t>(count * 8);
     if (has.offset_128) rows.group32.start_128 = workspace.take<int32_t>(count * 8);
     if (has.offset_128 && rows.isa == Isa::avx2) {
@@ -51,8 +62,14 @@ void allocate_forms(QuantRows& rows, Workspace& workspace) {
   if (has.group256) {
     rows.group256.q = workspace.take<int8_t>(count * superblock_k);
     rows.group256.scale = workspace.take<float>(count);
+    if (has.offset_4) rows.group256.start_4 = workspace.take<int32_t>(count * 16);
     if (has.offset_32) rows.group256.start_32 = workspace.take<int32_t>(count * 16);
+    if (has.super_offset_128) rows.group256.start_128 = workspace.take<int32_t>(count * 8);
+    if (has.super_offset_128 && rows.isa == Isa::avx2) {
+      rows.group256.wide = workspace.take<int16_t>(count * superblock_k);
+    }
     if (has.pair_sums) rows.group256.pair_sums = workspace.take<int32_t>(count * 4);
+    if (has.pair_sums_16) rows.group256.pair_sums_16 = workspace.take<int32_t>(count * 8);
   }
 }
 
@@ -60,10 +77,14 @@ void add_needs(QuantNeeds& sum, const QuantNeeds& more) {
   sum.group32 |= more.group32;
   sum.group256 |= more.group256;
   sum.offset_8 |= more.offset_8;
+  sum.offset_12 |= more.offset_12;
   sum.offset_16 |= more.offset_16;
   sum.offset_128 |= more.offset_128;
   sum.scaled_sums |= more.scaled_sums;
   sum.pair_sums |= more.pair_sums;
+  sum.pair_sums_16 |= more.pair_sums_16;
+  sum.offset_4 |= more.offset_4;
+  sum.super_offset_128 |= more.super_offset_128;
   sum.offset_32 |= more.offset_32;
 }
 
@@ -75,11 +96,20 @@ QuantNeeds needs_of(Dtype dtype) {
       return {.group32 = true, .offset_8 = true};
     case Dtype::q5_0:
       return {.group32 = true, .offset_16 = true};
+    case Dtype::mxfp4:
+      return {.group32 = true, .offset_12 = true};
     case Dtype::q8_0:
+    case Dtype::iq4_nl:
       return {.group32 = true, .offset_128 = true};
     case Dtype::q4_1:
     case Dtype::q5_1:
       return {.group32 = true, .scaled_sums = true};
+    case Dtype::iq4_xs:
+      return {.group256 = true, .super_offset_128 = true};
+    case Dtype::q2_k:
+      return {.group256 = true, .pair_sums_16 = true};
+    case Dtype::q3_k:
+      return {.group256 = true, .offset_4 = true};
     case Dtype::q4_k:
     case Dtype::q5_k:
       return {.group256 = true, .pair_sums = true};
@@ -99,18 +129,13 @@ void quantize_superblock_scalar(const QuantRows& rows, int g, int c) {
     int8_t* q = rows.group32.q + place * block_k;
     rows.group32.scale[place] = round_group(x + b * block_k, block_k, q);
     store_block32(rows, place, sums_of(q, block_k));
-    if (rows.group32.wide == nullptr) continue;
-    int16_t* wide = rows.group32.wide + place * block_k;
-    for (int i = 0; i < block_k; i += 4) {
-      wide[i] = q[i];
-      wide[i + 1] = q[i + 2];
-      wide[i + 2] = q[i + 1];
-      wide[i + 3] = q[i + 3];
-    }
+    if (rows.group32.wide != nullptr) widen(q, block_k, rows.group32.wide + place * block_k);
   }
   if (rows.has.group256) {
     int8_t* q = rows.group256.q + at * superblock_k;
     rows.group256.scale[at] = round_group(x, count, q);
+    int16_t* wide = rows.group256.wide;
+    if (wide != nullptr) widen(q, count, wide + at * superblock_k);
     BlockSums sums[16];
     for (int j = 0; j < 16; ++j) sums[j] = sums_of(q + 16 * j, 16);
     store_superblock(rows, at, sums);
@@ -120,9 +145,9 @@ void quantize_superblock_scalar(const QuantRows& rows, int g, int c) {
 uint64_t quant_rows_bytes(int n, int k) {
   const auto count =
       static_cast<uint64_t>((k + superblock_k - 1) / superblock_k) * static_cast<uint64_t>(n);
-  // Two q, the wide q, 8 scales, 8 sums, 24 starts, 1 scale, 16 starts, 4 pairs; 12 arrays.
-  return count * (4 * superblock_k + 4 * (8 + 8 + 24 + 1 + 16 + 4)) +
-         12 * WeightArena::alignment_bytes;
+  // Two q, two wide q, 8 scales, 8 sums, 32 starts; 1 scale, 40 starts, 12 pairs; 17 arrays.
+  return count * (6 * superblock_k + 4 * (8 + 8 + 32 + 1 + 40 + 12)) +
+         17 * WeightArena::alignment_bytes;
 }
 
 QuantRows quantize_rows(const float* x, int n, int k,

@@ -98,6 +98,8 @@ AVX2_FN void quantize_superblock_avx2(const QuantRows& rows, int g, int c) {
     const __m256i q = round32(x + b * block_k, rounding.inverse);
     int8_t* to = rows.group256.q + at * superblock_k + b * block_k;
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), q);
+    int16_t* wide = rows.group256.wide;
+    if (wide != nullptr) store_wide(q, wide + at * superblock_k + b * block_k);
     const __m256i pairs = pair_sums(q);
     sums[2 * b] = halves_of(_mm256_castsi256_si128(pairs));
     sums[2 * b + 1] = halves_of(_mm256_extracti128_si256(pairs, 1));

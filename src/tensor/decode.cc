@@ -81,9 +81,7 @@ void decode_iq4_nl(const uint8_t* b, float* y) {
 }
 
 void decode_mxfp4(const uint8_t* b, float* y) {
-  // Half of 2^(e-127), since the values are doubled; the two smallest are subnormal in f32.
-  const uint32_t bits = b[0] < 2 ? 0x00200000u << b[0] : (b[0] - 1u) << 23;
-  const float d = std::bit_cast<float>(bits);
+  const float d = mxfp4_scale(b[0]);
   for (int j = 0; j < 16; ++j) {
     y[j] = static_cast<float>(fp4_values[b[1 + j] & 15]) * d;
     y[j + 16] = static_cast<float>(fp4_values[b[1 + j] >> 4]) * d;
@@ -127,11 +125,8 @@ void decode_q2_k(const uint8_t* b, float* y) {
 
 void decode_q3_k(const uint8_t* b, float* y) {
   const float d = load_f16(b + 108);
-  const uint8_t* s = b + 96;
   for (int part = 0; part < 16; ++part) {
-    const int low = part < 8 ? s[part] & 15 : s[part - 8] >> 4;
-    const int high = s[8 + part % 4] >> (2 * (part / 4)) & 3;
-    const float scale = d * static_cast<float>((low | high << 4) - 32);
+    const float scale = d * static_cast<float>(q3_k_scale(b + 96, part) - 32);
     const int half = part / 8;
     const int shift = part % 8 / 2;
     const uint8_t* q = b + 32 + 32 * half + 16 * (part % 2);

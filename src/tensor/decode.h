@@ -1,6 +1,7 @@
 // Decoders of single blocks, by type. decode_row() in dtype.h is the door; these are its parts.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -34,10 +35,21 @@ inline ScaleMin k_scale_min(const uint8_t* packed /* (12) */, int j) {
           static_cast<uint8_t>((packed[j + 4] >> 4) | (packed[j] >> 6) << 4)};
 }
 
+// Scale j (0..15) of the 12 packed bytes of Q3_K, six bits, 32 too high.
+inline int q3_k_scale(const uint8_t* packed /* (12) */, int j) {
+  const int low = j < 8 ? packed[j] & 15 : packed[j - 8] >> 4;
+  return low | (packed[8 + j % 4] >> (2 * (j / 4)) & 3) << 4;
+}
+
 inline constexpr int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                           1,    13,   25,  38,  53,  69,  89,  113};
 // E2M1 doubled, so that they are integers.
 inline constexpr int8_t fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+// 2^(e-128), half of what E8M0 says, since fp4_values are doubled; the two smallest are subnormal.
+inline float mxfp4_scale(uint8_t e) {
+  return std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1u) << 23);
+}
 
 float f8_e4m3_to_f32(uint8_t bits);
 float f8_e5m2_to_f32(uint8_t bits);

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tensor/kernels_avx512_32.cc"
+#include "tensor/kernels_avx512_k.cc"
 #include "tensor/linear_test_util.h"
 #include "tensor/workspace.h"
 
@@ -69,9 +71,10 @@ TEST(EmulatedAvx512, equals_scalar_bit_for_bit) {
 }
 
 TEST(EmulatedAvx512, float_weights_and_exact_mode_equal_scalar) {
-  for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16, Dtype::iq4_nl}) {
+  for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16}) {
     expect_equals_scalar(dtype, 37, 288, Precision::int8);
   }
+  expect_equals_scalar(Dtype::iq3_s, 37, 256, Precision::int8);
   expect_equals_scalar(Dtype::q4_k, 37, 256, Precision::exact);
 }
 

@@ -14,10 +14,10 @@ namespace {
 // Superblock g of one row as integers: weight = d * scale[j] * (code - offset) + minimum part.
 struct RowCodes {
   int blocks;         // that exist
-  int block_k;        // 32, or 16 for Q6_K
+  int block_k;        // 32, or 16 for Q2_K, Q3_K and Q6_K
   int16_t code[256];  // offset already subtracted
   float scale[16];    // of each block: d for the 32-wide types, else the integer scale
-  float minimum[16];  // m for Q4_1 and Q5_1, the integer minimum for Q4_K and Q5_K
+  float minimum[16];  // m for Q4_1 and Q5_1, the integer minimum for Q2_K, Q4_K and Q5_K
   float d, dmin;      // of the K types
 };
 
@@ -29,10 +29,23 @@ void nibbles_with_fifth(const uint8_t* q, uint32_t fifth, int offset, int16_t* c
   }
 }
 
+void look_up(const uint8_t* q, const int8_t (&table)[16], int16_t* code) {
+  for (int j = 0; j < 16; ++j) {
+    code[j] = table[q[j] & 15];
+    code[j + 16] = table[q[j] >> 4];
+  }
+}
+
 void codes_of_block32(Dtype dtype, const uint8_t* block, int b, RowCodes& row) {
-  row.scale[b] = load_f16(block);
+  row.scale[b] = dtype == Dtype::mxfp4 ? mxfp4_scale(block[0]) : load_f16(block);
   int16_t* code = row.code + 32 * b;
   switch (dtype) {
+    case Dtype::mxfp4:
+      look_up(block + 1, fp4_values, code);
+      return;
+    case Dtype::iq4_nl:
+      look_up(block + 2, iq4_values, code);
+      return;
     case Dtype::q4_0:
       nibbles_with_fifth(block + 2, 0, 8, code);
       return;
@@ -80,14 +93,68 @@ void codes_of_q6_k(const uint8_t* block, RowCodes& row) {
   }
 }
 
+void codes_of_q2_k(const uint8_t* block, RowCodes& row) {
+  row.d = load_f16(block + 80);
+  row.dmin = load_f16(block + 82);
+  for (int j = 0; j < 16; ++j) {
+    row.scale[j] = static_cast<float>(block[j] & 15);
+    row.minimum[j] = static_cast<float>(block[j] >> 4);
+    const uint8_t* q = block + 16 + 32 * (j / 8) + 16 * (j % 2);
+    for (int l = 0; l < 16; ++l) {
+      row.code[16 * j + l] = static_cast<int16_t>(q[l] >> (j % 8 / 2 * 2) & 3);
+    }
+  }
+}
+
+void codes_of_q3_k(const uint8_t* block, RowCodes& row) {
+  row.d = load_f16(block + 108);
+  for (int j = 0; j < 16; ++j) {
+    row.scale[j] = static_cast<float>(q3_k_scale(block + 96, j) - 32);
+    const int shift = j % 8 / 2;
+    const uint8_t* q = block + 32 + 32 * (j / 8) + 16 * (j % 2);
+    const uint8_t* mask = block + 16 * (j % 2);
+    for (int l = 0; l < 16; ++l) {
+      const int high = mask[l] >> (4 * (j / 8) + shift) & 1;
+      row.code[16 * j + l] = static_cast<int16_t>(((q[l] >> (2 * shift) & 3) | high << 2) - 4);
+    }
+  }
+}
+
+void codes_of_iq4_xs(const uint8_t* block, RowCodes& row) {
+  row.d = load_f16(block);
+  for (int j = 0; j < 8; ++j) {
+    const int low = block[4 + j / 2] >> (4 * (j % 2)) & 15;
+    const int high = load_u16(block + 2) >> (2 * j) & 3;
+    row.scale[j] = static_cast<float>((low | high << 4) - 32);
+    look_up(block + 8 + 16 * j, iq4_values, row.code + 32 * j);
+  }
+}
+
+void codes_of_superblock(Dtype dtype, const uint8_t* block, RowCodes& row) {
+  switch (dtype) {
+    case Dtype::q2_k:
+      return codes_of_q2_k(block, row);
+    case Dtype::q3_k:
+      return codes_of_q3_k(block, row);
+    case Dtype::q6_k:
+      return codes_of_q6_k(block, row);
+    case Dtype::iq4_xs:
+      return codes_of_iq4_xs(block, row);
+    default:
+      return codes_of_k(dtype, block, row);
+  }
+}
+
 void codes_of_row(const PackedMatrix& w, int64_t row_index, int64_t g, RowCodes& row) {
   uint8_t block[block_bytes_max];
   const int block_elements = info(w.dtype).block_elements;
-  row.block_k = w.dtype == Dtype::q6_k ? 16 : 32;
+  const bool short_blocks =
+      w.dtype == Dtype::q2_k || w.dtype == Dtype::q3_k || w.dtype == Dtype::q6_k;
+  row.block_k = short_blocks ? 16 : 32;
   if (block_elements == superblock_k) {
     row.blocks = superblock_k / row.block_k;
     unpack_block(w, row_index, g, block);
-    w.dtype == Dtype::q6_k ? codes_of_q6_k(block, row) : codes_of_k(w.dtype, block, row);
+    codes_of_superblock(w.dtype, block, row);
     return;
   }
   const int64_t first = g * 8;
@@ -139,7 +206,7 @@ void quantized_panel(const PanelJob& job) {
   const PackedMatrix& w = *job.w;
   const QuantRows& x = *job.x;
   const bool wide_group = info(w.dtype).block_elements == superblock_k;
-  const bool minima = w.dtype == Dtype::q4_k || w.dtype == Dtype::q5_k;
+  const bool minima = w.dtype == Dtype::q2_k || w.dtype == Dtype::q4_k || w.dtype == Dtype::q5_k;
   QuantRows view = x;
   view.has.scaled_sums = w.dtype == Dtype::q4_1 || w.dtype == Dtype::q5_1;
   std::memset(job.acc, 0, sizeof(float) * static_cast<size_t>(job.columns * panel_rows));

@@ -22,11 +22,19 @@ struct Layout {
 };
 const Layout& layout_of(Dtype dtype);
 
+// Whole superblocks of Q6_K and Q3_K: a unit's header, then two bodies of this size.
+inline constexpr int q6_k_body_bytes = 3328, q3_k_body_bytes = 1728;
+
 // Inside a body; every line is read in the order of its address.
 inline constexpr int nibble_body_bytes = 256;  // 32 k
 inline constexpr int fifth_bits_bytes = 64;    // of 32 k, before their nibbles
 inline constexpr int k_scale_bytes = 256;      // scale lines, before a superblock's codes
-inline constexpr int q6_k_group_bytes = 768;   // 64 k
+inline constexpr int q2_k_scales_at = 64, q2_k_codes_at = 320, q2_k_group_bytes = 256;  // 64 k
+inline constexpr int q3_k_scale_bytes = 192, q3_k_group_bytes = 384;                    // 64 k
+inline constexpr int iq4_xs_codes_at = 128;
+inline constexpr int q6_k_group_bytes = 768;                          // 64 k
+constexpr int q3_k_low_line(int m) { return 1 + m; }                  // m < 4
+constexpr int q3_k_high_line(int e) { return 5 * e; }                 // e < 2
 constexpr int q6_k_low_line(int i) { return i < 4 ? 2 * i : 4 + i; }  // i < 8
 constexpr int q6_k_high_line(int m) { return 2 * m + 1; }             // m < 4
 

@@ -119,8 +119,9 @@ TEST_P(LinearIsa, float_weights_take_float_activations) {
 }
 
 TEST_P(LinearIsa, types_without_a_packed_layout_work) {
-  for (const Dtype dtype : {Dtype::iq4_nl, Dtype::iq4_xs, Dtype::q3_k, Dtype::q2_k}) {
+  for (const Dtype dtype : decoded_types) {
     expect_near_reference(dtype, 21, 512, 3, GetParam(), Precision::int8);
+    expect_near_reference(dtype, 37, 256, 17, GetParam(), Precision::int8);
   }
 }
 
@@ -163,10 +164,12 @@ TEST_P(LinearIsa, threads_do_not_change_a_bit) {
 }
 
 TEST_P(LinearIsa, equals_scalar_bit_for_bit) {
-  for (const Dtype dtype :
-       {Dtype::q4_0, Dtype::q4_1, Dtype::q5_0, Dtype::q5_1, Dtype::q8_0, Dtype::q4_k, Dtype::q5_k,
-        Dtype::q6_k, Dtype::f32, Dtype::f16, Dtype::bf16, Dtype::q3_k}) {
-    const int k = tensor::info(dtype).block_elements == 256 ? 768 : 672;
+  std::vector<Dtype> types(std::begin(packed_types), std::end(packed_types));
+  types.insert(types.end(), std::begin(decoded_types), std::end(decoded_types));
+  for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16}) types.push_back(dtype);
+  for (const Dtype dtype : types) {
+    const int block = tensor::info(dtype).block_elements;
+    const int k = block == 256 ? 768 : block == 64 ? 704 : 672;
     const TestMatrix w = random_matrix(dtype, 83, k, 21);
     for (const int n : {1, 3, 6, 21}) {
       const auto x = random_activations(int64_t{n} * k, 2);

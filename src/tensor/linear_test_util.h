@@ -13,8 +13,13 @@
 
 namespace tensor {
 
-inline constexpr Dtype packed_types[] = {Dtype::q4_0, Dtype::q4_1, Dtype::q5_0, Dtype::q5_1,
-                                         Dtype::q8_0, Dtype::q4_k, Dtype::q5_k, Dtype::q6_k};
+inline constexpr Dtype packed_types[] = {
+    Dtype::q4_0, Dtype::q4_1, Dtype::q5_0, Dtype::q5_1,   Dtype::q8_0,   Dtype::q4_k, Dtype::q5_k,
+    Dtype::q6_k, Dtype::q2_k, Dtype::q3_k, Dtype::iq4_nl, Dtype::iq4_xs, Dtype::mxfp4};
+// Those that are decoded to f32 on the way.
+inline constexpr Dtype decoded_types[] = {
+    Dtype::iq1_s,   Dtype::iq1_m, Dtype::iq2_xxs, Dtype::iq2_xs, Dtype::iq2_s,
+    Dtype::iq3_xxs, Dtype::iq3_s, Dtype::tq1_0,   Dtype::tq2_0,  Dtype::nvfp4};
 
 struct TestMatrix {
   std::vector<uint8_t> file;  // (rows, row_bytes)
@@ -33,7 +38,17 @@ inline ScalePlaces scale_places(Dtype dtype) {
     case Dtype::q8_0:
     case Dtype::iq4_nl:
     case Dtype::iq4_xs:
+    case Dtype::iq1_s:
+    case Dtype::iq2_xxs:
+    case Dtype::iq2_xs:
+    case Dtype::iq2_s:
+    case Dtype::iq3_xxs:
+    case Dtype::iq3_s:
       return {0, -1};
+    case Dtype::tq1_0:
+      return {52, -1};
+    case Dtype::tq2_0:
+      return {64, -1};
     case Dtype::q4_1:
     case Dtype::q5_1:
     case Dtype::q4_k:
@@ -69,6 +84,15 @@ inline std::vector<uint8_t> random_rows(Dtype dtype, int64_t rows, int64_t cols,
     const float sign = random.below(4) == 0 ? -1.0f : 1.0f;
     put(places.d, sign * small(-10));
     put(places.second, small(-9));
+    // Scales of other kinds: E8M0, E4M3, and IQ1_M's f16 in the top bits of four words.
+    if (dtype == Dtype::mxfp4) block[0] = static_cast<uint8_t>(116 + random.below(8));
+    for (int i = 0; dtype == Dtype::nvfp4 && i < 4; ++i) {
+      block[i] = static_cast<uint8_t>(24 + random.below(40));
+    }
+    for (int i = 0; dtype == Dtype::iq1_m && i < 4; ++i) {
+      const int nibble = f32_to_f16(sign * small(-10)) >> (4 * i) & 15;
+      block[49 + 2 * i] = static_cast<uint8_t>((block[49 + 2 * i] & 15) | nibble << 4);
+    }
     const float element = sign * small(-6);
     const uint16_t bf16 = f32_to_bf16(element);
     if (dtype == Dtype::f32) std::memcpy(block, &element, 4);

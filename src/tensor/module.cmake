@@ -11,9 +11,15 @@ if(NAUTILE_SANITIZE)
   endif()
 endif()
 
+set(kernel_files "")
+foreach(file kernels_avx2 kernels_avx2_32 kernels_avx2_k kernels_avx512 kernels_avx512_32
+        kernels_avx512_k)
+  list(APPEND kernel_files ${CMAKE_SOURCE_DIR}/src/tensor/${file}.cc)
+endforeach()
+
 # Precompiled headers carry the instrumentation that these files go without.
 set_source_files_properties(
-  ${CMAKE_SOURCE_DIR}/src/tensor/kernels_avx2.cc ${CMAKE_SOURCE_DIR}/src/tensor/kernels_avx512.cc
+  ${kernel_files}
   ${CMAKE_SOURCE_DIR}/src/tensor/attention_avx2.cc
   ${CMAKE_SOURCE_DIR}/src/tensor/attention_avx512.cc
   PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
@@ -23,7 +29,7 @@ set_source_files_properties(
 # through memory instead of registers (seen with g++ 12, half the speed). Its own AVX-512 headers
 # raise "uninitialized" falsely.
 set_source_files_properties(
-  ${CMAKE_SOURCE_DIR}/src/tensor/kernels_avx2.cc ${CMAKE_SOURCE_DIR}/src/tensor/kernels_avx512.cc
+  ${kernel_files}
   PROPERTIES COMPILE_OPTIONS
   "$<$<CXX_COMPILER_ID:GNU>:-fno-tree-reassoc;-fno-tree-ter;-Wno-uninitialized>;${uninstrumented}")
 set_source_files_properties(

@@ -20,6 +20,19 @@
 //         scale i8 [16][16 rows], then 4 groups of 64 k, 768 B: lines L0 H0 L1 H1 L2 H2 L3 H3 L4
 //         L5 L6 L7; Li[4r+c]: low nibble = low4(4i+c), high = low4(32+4i+c);
 //         Hm[4r+c]: bits 2z..2z+1 = high2(4(m+4z)+c), z<4
+//   IQ4_NL  as Q4_0
+//   MXFP4   unit of 4 blocks, 1088 B: e u8 [16] of each | 4 nibble bodies
+//   IQ4_XS  unit of 256 k, 2176 B: L[16p+r], p<4: low nibble = low4 of scale p, high = of scale
+//   4+p;
+//           then d f16[16] | the file's high bits of the scales, u16[16] | 8 nibble bodies
+//   Q2_K    unit of 256 k, 1344 B: d f16[16] | dmin f16[16] | the file's scale bytes [16][16 rows]
+//   |
+//           4 groups of 64 k, 4 lines: Cm[4r+c]: bits 2z..2z+1 = code[4(m+4z)+c], z<4
+//   Q3_K    unit of 2 superblocks, 3520 B: d f16[16] of each | 2 bodies of 1728 B: scale lines A B
+//   C,
+//           low six bits: scales 0-3, 4-7, 8-11 at 16(j%4)+r, top two bits of A, B, C at the same
+//           place = bits 0-1, 2-3, 4-5 of scale 12 + j%4; then 4 groups of 64 k, lines
+//           B0 C0 C1 C2 C3 B1: C as in Q2_K, Be[4r+c]: bit i = high bit of code[32e + 4i+c]
 //   F32, F16, BF16  unit of 256 k: [k][16 rows]
 //
 // The lines of a unit stand in the order in which the kernels read them: memory gives twice as much
@@ -133,17 +146,60 @@ void unpack_k_scales(const uint8_t* lines, int r, uint8_t* block) {
   }
 }
 
-// Of Q5_K: byte l of qh has in bit j the fifth bit of element 32j + l.
+// Of Q5_K and Q3_K: byte l of qh has in bit j the highest bit of element 32j + l.
 uint32_t k_fifth_bits(const uint8_t* qh, int j) {
   uint32_t bits = 0;
   for (int l = 0; l < 32; ++l) bits |= static_cast<uint32_t>(qh[l] >> j & 1) << l;
   return bits;
 }
+void store_k_fifth_bits(uint32_t bits, int j, uint8_t* qh /* zero at first */) {
+  for (int l = 0; l < 32; ++l) qh[l] |= static_cast<uint8_t>((bits >> l & 1) << j);
+}
+
+void pack_q5_k(const uint8_t* block, uint8_t* body, int r) {
+  constexpr int step = nibble_body_bytes + fifth_bits_bytes;
+  for (int g = 0; g < 4; ++g) {
+    uint8_t* first = body + k_scale_bytes + 2 * g * step + fifth_bits_bytes;
+    pack_k_nibbles(block + 48 + 32 * g, first, first + step, r);
+  }
+  for (int j = 0; j < 8; ++j) {
+    pack_fifth_bits(k_fifth_bits(block + 16, j), body + k_scale_bytes + j * step, r);
+  }
+  pack_k_scales(block, body, r);
+}
+void unpack_q5_k(const uint8_t* body, int r, uint8_t* block) {
+  constexpr int step = nibble_body_bytes + fifth_bits_bytes;
+  unpack_k_scales(body, r, block);
+  std::memset(block + 16, 0, 32);
+  for (int g = 0; g < 4; ++g) {
+    const uint8_t* first = body + k_scale_bytes + 2 * g * step + fifth_bits_bytes;
+    unpack_k_nibbles(first, first + step, r, block + 48 + 32 * g);
+  }
+  for (int j = 0; j < 8; ++j) {
+    store_k_fifth_bits(unpack_fifth_bits(body + k_scale_bytes + j * step, r), j, block + 16);
+  }
+}
+
+// Two bits each of 64 k, in the file 128 k in 32 bytes: group g (of 64) of q, quads m, m + 4, m +
+// 8, m + 12 of it.
+uint32_t pack_crumbs(const uint8_t* q /* (64) */, int g, int m) {
+  const uint8_t* from = q + 32 * (g / 2) + 4 * m;
+  const uint32_t a = load_u32(from) >> (4 * (g % 2));
+  const uint32_t b = load_u32(from + 16) >> (4 * (g % 2));
+  return (a & low_crumbs) | (b & low_crumbs) << 2 | (a >> 2 & low_crumbs) << 4 |
+         (b >> 2 & low_crumbs) << 6;
+}
+void unpack_crumbs(uint32_t crumbs, int g, int m, uint8_t* q /* (64), zero at first */) {
+  uint8_t* to = q + 32 * (g / 2) + 4 * m;
+  const uint32_t a = (crumbs & low_crumbs) | (crumbs >> 4 & low_crumbs) << 2;
+  const uint32_t b = (crumbs >> 2 & low_crumbs) | (crumbs >> 6 & low_crumbs) << 2;
+  store_u32(to, load_u32(to) | a << (4 * (g % 2)));
+  store_u32(to + 16, load_u32(to + 16) | b << (4 * (g % 2)));
+}
 
 void pack_q6_k(const uint8_t* block, uint8_t* body, int r) {
   for (int g = 0; g < 4; ++g) {
     const uint8_t* ql = block + 64 * (g / 2);
-    const uint8_t* qh = block + 128 + 32 * (g / 2);
     const int shift = 4 * (g % 2);
     uint8_t* lines = body + k_scale_bytes + q6_k_group_bytes * g;
     for (int i = 0; i < 8; ++i) {
@@ -152,11 +208,7 @@ void pack_q6_k(const uint8_t* block, uint8_t* body, int r) {
       store_u32(row_dword(lines, q6_k_low_line(i), r), first | second << 4);
     }
     for (int m = 0; m < 4; ++m) {
-      const uint32_t a = load_u32(qh + 4 * m) >> shift;
-      const uint32_t b = load_u32(qh + 16 + 4 * m) >> shift;
-      store_u32(row_dword(lines, q6_k_high_line(m), r), (a & low_crumbs) | (b & low_crumbs) << 2 |
-                                                            (a >> 2 & low_crumbs) << 4 |
-                                                            (b >> 2 & low_crumbs) << 6);
+      store_u32(row_dword(lines, q6_k_high_line(m), r), pack_crumbs(block + 128, g, m));
     }
   }
   for (int j = 0; j < 16; ++j) body[16 * j + r] = block[192 + j];
@@ -165,7 +217,6 @@ void unpack_q6_k(const uint8_t* body, int r, uint8_t* block) {
   std::memset(block, 0, 192);
   for (int g = 0; g < 4; ++g) {
     uint8_t* ql = block + 64 * (g / 2);
-    uint8_t* qh = block + 128 + 32 * (g / 2);
     const int shift = 4 * (g % 2);
     const uint8_t* lines = body + k_scale_bytes + q6_k_group_bytes * g;
     for (int i = 0; i < 8; ++i) {
@@ -174,14 +225,100 @@ void unpack_q6_k(const uint8_t* body, int r, uint8_t* block) {
       store_u32(ql + 32 + 4 * i, load_u32(ql + 32 + 4 * i) | (both >> 4 & low_nibbles) << shift);
     }
     for (int m = 0; m < 4; ++m) {
-      const uint32_t crumbs = load_u32(row_dword(lines, q6_k_high_line(m), r));
-      const uint32_t a = (crumbs & low_crumbs) | (crumbs >> 4 & low_crumbs) << 2;
-      const uint32_t b = (crumbs >> 2 & low_crumbs) | (crumbs >> 6 & low_crumbs) << 2;
-      store_u32(qh + 4 * m, load_u32(qh + 4 * m) | a << shift);
-      store_u32(qh + 16 + 4 * m, load_u32(qh + 16 + 4 * m) | b << shift);
+      unpack_crumbs(load_u32(row_dword(lines, q6_k_high_line(m), r)), g, m, block + 128);
     }
   }
   for (int j = 0; j < 16; ++j) block[192 + j] = body[16 * j + r];
+}
+
+void pack_q2_k(const uint8_t* block, uint8_t* unit, int r) {
+  std::memcpy(unit + 2 * r, block + 80, 2);
+  std::memcpy(unit + 32 + 2 * r, block + 82, 2);
+  for (int j = 0; j < 16; ++j) unit[q2_k_scales_at + 16 * j + r] = block[j];
+  for (int i = 0; i < 16; ++i) {
+    store_u32(row_dword(unit + q2_k_codes_at, i, r), pack_crumbs(block + 16, i / 4, i % 4));
+  }
+}
+void unpack_q2_k(const uint8_t* unit, int r, uint8_t* block) {
+  std::memset(block + 16, 0, 64);
+  for (int j = 0; j < 16; ++j) block[j] = unit[q2_k_scales_at + 16 * j + r];
+  for (int i = 0; i < 16; ++i) {
+    unpack_crumbs(load_u32(row_dword(unit + q2_k_codes_at, i, r)), i / 4, i % 4, block + 16);
+  }
+  std::memcpy(block + 80, unit + 2 * r, 2);
+  std::memcpy(block + 82, unit + 32 + 2 * r, 2);
+}
+
+void pack_q3_k(const uint8_t* block, uint8_t* body, int r) {
+  for (int j = 0; j < 16; ++j) {
+    const int scale = q3_k_scale(block + 96, j);
+    if (j < 12) {
+      body[16 * j + r] |= static_cast<uint8_t>(scale);
+      continue;
+    }
+    for (int line = 0; line < 3; ++line) {
+      body[line_bytes * line + 16 * (j - 12) + r] |=
+          static_cast<uint8_t>((scale >> (2 * line) & 3) << 6);
+    }
+  }
+  for (int g = 0; g < 4; ++g) {
+    uint8_t* lines = body + q3_k_scale_bytes + q3_k_group_bytes * g;
+    for (int m = 0; m < 4; ++m) {
+      store_u32(row_dword(lines, q3_k_low_line(m), r), pack_crumbs(block + 32, g, m));
+    }
+    for (int e = 0; e < 2; ++e) {
+      pack_fifth_bits(k_fifth_bits(block, 2 * g + e), row_dword(lines, q3_k_high_line(e), 0), r);
+    }
+  }
+}
+void unpack_q3_k(const uint8_t* body, int r, uint8_t* block) {
+  std::memset(block, 0, 108);
+  for (int j = 0; j < 16; ++j) {
+    int scale = body[16 * (j % 12) + r] & 63;
+    if (j >= 12) {
+      scale = 0;
+      for (int line = 0; line < 3; ++line) {
+        scale |= (body[line_bytes * line + 16 * (j - 12) + r] >> 6) << (2 * line);
+      }
+    }
+    block[96 + j % 8] |= static_cast<uint8_t>((scale & 15) << (j < 8 ? 0 : 4));
+    block[104 + j % 4] |= static_cast<uint8_t>((scale >> 4) << (2 * (j / 4)));
+  }
+  for (int g = 0; g < 4; ++g) {
+    const uint8_t* lines = body + q3_k_scale_bytes + q3_k_group_bytes * g;
+    for (int m = 0; m < 4; ++m) {
+      unpack_crumbs(load_u32(row_dword(lines, q3_k_low_line(m), r)), g, m, block + 32);
+    }
+    for (int e = 0; e < 2; ++e) {
+      const uint32_t bits = unpack_fifth_bits(row_dword(lines, q3_k_high_line(e), 0), r);
+      store_k_fifth_bits(bits, 2 * g + e, block);
+    }
+  }
+}
+
+void pack_iq4_xs(const uint8_t* block, uint8_t* unit, int r) {
+  for (int p = 0; p < 4; ++p) {
+    const int low = block[4 + p / 2] >> (4 * (p % 2)) & 15;
+    const int high = block[6 + p / 2] >> (4 * (p % 2)) & 15;
+    unit[16 * p + r] = static_cast<uint8_t>(low | high << 4);
+  }
+  std::memcpy(unit + 64 + 2 * r, block, 2);
+  std::memcpy(unit + 96 + 2 * r, block + 2, 2);
+  for (int j = 0; j < 8; ++j) {
+    pack_nibbles(block + 8 + 16 * j, unit + iq4_xs_codes_at + j * nibble_body_bytes, r);
+  }
+}
+void unpack_iq4_xs(const uint8_t* unit, int r, uint8_t* block) {
+  std::memcpy(block, unit + 64 + 2 * r, 2);
+  std::memcpy(block + 2, unit + 96 + 2 * r, 2);
+  for (int i = 0; i < 2; ++i) {
+    const int first = unit[16 * (2 * i) + r], second = unit[16 * (2 * i + 1) + r];
+    block[4 + i] = static_cast<uint8_t>((first & 15) | (second & 15) << 4);
+    block[6 + i] = static_cast<uint8_t>(first >> 4 | (second >> 4) << 4);
+  }
+  for (int j = 0; j < 8; ++j) {
+    unpack_nibbles(unit + iq4_xs_codes_at + j * nibble_body_bytes, r, block + 8 + 16 * j);
+  }
 }
 
 // Block b of a unit, lane r, from and to the file's bytes.
@@ -190,6 +327,7 @@ void pack_block_into(Dtype dtype, uint8_t* unit, int b, int r, const uint8_t* bl
   uint8_t* body = unit + layout.header_bytes + b * layout.body_bytes;
   switch (dtype) {
     case Dtype::q4_0:
+    case Dtype::iq4_nl:
       std::memcpy(unit + 32 * b + 2 * r, block, 2);
       pack_nibbles(block + 2, body, r);
       return;
@@ -222,18 +360,23 @@ void pack_block_into(Dtype dtype, uint8_t* unit, int b, int r, const uint8_t* bl
       }
       pack_k_scales(block, body, r);
       return;
-    case Dtype::q5_k: {
-      constexpr int step = nibble_body_bytes + fifth_bits_bytes;
-      for (int g = 0; g < 4; ++g) {
-        uint8_t* first = body + k_scale_bytes + 2 * g * step + fifth_bits_bytes;
-        pack_k_nibbles(block + 48 + 32 * g, first, first + step, r);
-      }
-      for (int j = 0; j < 8; ++j) {
-        pack_fifth_bits(k_fifth_bits(block + 16, j), body + k_scale_bytes + j * step, r);
-      }
-      pack_k_scales(block, body, r);
+    case Dtype::q5_k:
+      pack_q5_k(block, body, r);
       return;
-    }
+    case Dtype::mxfp4:
+      unit[16 * b + r] = block[0];
+      pack_nibbles(block + 1, body, r);
+      return;
+    case Dtype::iq4_xs:
+      pack_iq4_xs(block, body, r);
+      return;
+    case Dtype::q2_k:
+      pack_q2_k(block, body, r);
+      return;
+    case Dtype::q3_k:
+      std::memcpy(unit + 32 * b + 2 * r, block + 108, 2);
+      pack_q3_k(block, body, r);
+      return;
     case Dtype::q6_k:
       std::memcpy(unit + 32 * b + 2 * r, block + 208, 2);
       pack_q6_k(block, body, r);
@@ -248,6 +391,7 @@ void unpack_block_from(Dtype dtype, const uint8_t* unit, int b, int r, uint8_t* 
   const uint8_t* body = unit + layout.header_bytes + b * layout.body_bytes;
   switch (dtype) {
     case Dtype::q4_0:
+    case Dtype::iq4_nl:
       std::memcpy(block, unit + 32 * b + 2 * r, 2);
       unpack_nibbles(body, r, block + 2);
       return;
@@ -280,22 +424,23 @@ void unpack_block_from(Dtype dtype, const uint8_t* unit, int b, int r, uint8_t* 
         unpack_k_nibbles(first, first + nibble_body_bytes, r, block + 16 + 32 * g);
       }
       return;
-    case Dtype::q5_k: {
-      constexpr int step = nibble_body_bytes + fifth_bits_bytes;
-      unpack_k_scales(body, r, block);
-      std::memset(block + 16, 0, 32);
-      for (int g = 0; g < 4; ++g) {
-        const uint8_t* first = body + k_scale_bytes + 2 * g * step + fifth_bits_bytes;
-        unpack_k_nibbles(first, first + step, r, block + 48 + 32 * g);
-      }
-      for (int j = 0; j < 8; ++j) {
-        const uint32_t bits = unpack_fifth_bits(body + k_scale_bytes + j * step, r);
-        for (int l = 0; l < 32; ++l) {
-          block[16 + l] |= static_cast<uint8_t>((bits >> l & 1) << j);
-        }
-      }
+    case Dtype::q5_k:
+      unpack_q5_k(body, r, block);
       return;
-    }
+    case Dtype::mxfp4:
+      block[0] = unit[16 * b + r];
+      unpack_nibbles(body, r, block + 1);
+      return;
+    case Dtype::iq4_xs:
+      unpack_iq4_xs(body, r, block);
+      return;
+    case Dtype::q2_k:
+      unpack_q2_k(body, r, block);
+      return;
+    case Dtype::q3_k:
+      unpack_q3_k(body, r, block);
+      std::memcpy(block + 108, unit + 32 * b + 2 * r, 2);
+      return;
     case Dtype::q6_k:
       std::memcpy(block + 208, unit + 32 * b + 2 * r, 2);
       unpack_q6_k(body, r, block);
@@ -334,12 +479,17 @@ const Layout& layout_of(Dtype dtype) {
   static constexpr Layout q5_1{32, 1, 64, 320};
   static constexpr Layout q4_k{256, 1, 0, 2304};
   static constexpr Layout q5_k{256, 1, 0, 2816};
-  static constexpr Layout q6_k{256, 2, 64, 3328};
+  static constexpr Layout q6_k{256, 2, 64, q6_k_body_bytes};
+  static constexpr Layout q2_k{256, 1, 0, 1344};
+  static constexpr Layout q3_k{256, 2, 64, q3_k_body_bytes};
+  static constexpr Layout iq4_xs{256, 1, 0, 2176};
+  static constexpr Layout mxfp4{32, 4, 64, 256};
   static constexpr Layout f32{1, superblock_k, 0, half_rows * 4};
   static constexpr Layout f16{1, superblock_k, 0, half_rows * 2};
   static constexpr Layout none{};
   switch (dtype) {
     case Dtype::q4_0:
+    case Dtype::iq4_nl:
       return q4_0;
     case Dtype::q5_0:
       return q5_0;
@@ -355,6 +505,14 @@ const Layout& layout_of(Dtype dtype) {
       return q5_k;
     case Dtype::q6_k:
       return q6_k;
+    case Dtype::q2_k:
+      return q2_k;
+    case Dtype::q3_k:
+      return q3_k;
+    case Dtype::iq4_xs:
+      return iq4_xs;
+    case Dtype::mxfp4:
+      return mxfp4;
     case Dtype::f32:
       return f32;
     case Dtype::f16:

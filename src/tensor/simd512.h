@@ -12,20 +12,29 @@
 #include <cstring>
 #include <simde/x86/avx512/add.h>
 #include <simde/x86/avx512/and.h>
+#include <simde/x86/avx512/broadcast.h>
 #include <simde/x86/avx512/cast.h>
 #include <simde/x86/avx512/dpbusd.h>
 #include <simde/x86/avx512/dpwssd.h>
 #include <simde/x86/avx512/load.h>
+#include <simde/x86/avx512/max.h>
+#include <simde/x86/avx512/min.h>
 #include <simde/x86/avx512/mul.h>
 #include <simde/x86/avx512/or.h>
 #include <simde/x86/avx512/set1.h>
 #include <simde/x86/avx512/setzero.h>
+#include <simde/x86/avx512/shuffle.h>
 #include <simde/x86/avx512/slli.h>
 #include <simde/x86/avx512/srli.h>
 #include <simde/x86/avx512/store.h>
+#include <simde/x86/avx512/sub.h>
 #include <simde/x86/avx512/ternarylogic.h>
 
 #include "tensor/dtype.h"
+
+#define avx512_kernels emulated_avx512_kernels
+#define avx512_kernel_of_block32 emulated_avx512_kernel_of_block32
+#define avx512_kernel_of_superblock emulated_avx512_kernel_of_superblock
 
 #define AVX512_FN
 #define AVX512_INLINE static inline
@@ -90,6 +99,8 @@ inline __m512 _mm512_fnmadd_ps(__m512 a, __m512 b, __m512 c) {
 
 #else
 
+#include <cstdint>
+#include <cstring>
 #include <immintrin.h>
 
 #define AVX512_TARGET "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
@@ -99,3 +110,42 @@ inline __m512 _mm512_fnmadd_ps(__m512 a, __m512 b, __m512 c) {
 #define AVX512_UNROLL _Pragma("GCC unroll 16")
 
 #endif
+
+#include "tensor/kernels.h"
+
+namespace tensor {
+
+#if defined(NAUTILE_EMULATED_AVX512)
+const KernelSet& emulated_avx512_kernels();
+#endif
+// The int8 kernels, shared out over two files by the size of the type's blocks; nullptr for types
+// without one.
+PanelKernel avx512_kernel_of_block32(Dtype dtype);
+PanelKernel avx512_kernel_of_superblock(Dtype dtype);
+
+inline constexpr int line_bytes = 64;
+
+// 4 KiB ahead of every line read: nearer is too late, farther gains nothing (docs/kernels.md). It
+// may run past the matrix: the arena has slack.
+AVX512_INLINE void prefetch_line(const uint8_t* line) {
+  constexpr int prefetch_bytes = 4096;
+  __builtin_prefetch(line + prefetch_bytes);
+}
+
+AVX512_INLINE __m512i load(const void* p) { return _mm512_load_si512(p); }
+AVX512_INLINE __m512i broadcast(const void* p) {
+  int32_t dword;
+  std::memcpy(&dword, p, 4);
+  return _mm512_set1_epi32(dword);
+}
+AVX512_INLINE __m512 half_to_float(const uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+}
+AVX512_INLINE __m128i bytes16(const uint8_t* p) {
+  return _mm_load_si128(reinterpret_cast<const __m128i*>(p));
+}
+AVX512_INLINE void store_bytes16(uint8_t* p, __m128i v) {
+  _mm_store_si128(reinterpret_cast<__m128i*>(p), v);
+}
+
+}  // namespace tensor
