@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Nautile beside llama.cpp on the same files, interleaved, as ratios of medians.
 
-usage: bench/peer/compare.py [--rounds N] [--isa auto|avx2] [--threads N] [--json] [MODEL.gguf...]
+usage: bench/peer/compare.py [--rounds N] [--isa auto|avx2] [--threads N] [--json]
+                             [--shape NAME] [--types TYPE,...] [MODEL.gguf...]
 
 Without files: synthetic R1-Distill-Qwen-1.5B shapes in Q4_0, Q4_K_M and Q8_0 and the starter.
+--types makes and takes others: q5_k_m,q3_k_m,iq4_xs; --shape another shape (deepseek-v2-lite).
 A round is: peer, Nautile, peer, Nautile … each in a process of its own, so both see the same
 minutes of the machine; `nautile bench` prints its two probes (stream read, int8) beside each round.
 The peer is the prebuilt llama.cpp that tools/fetch.py peer brings; --isa avx2 hides its newer CPU
@@ -46,10 +48,10 @@ def build():
     sh(["ninja", "-C", str(BENCH), "nautile", "llama_peer", "synth_gguf"])
 
 
-def synthetic(kind):
-    path = BENCH / f"r1-distill-qwen-1.5b-shape.{kind}.gguf"
+def synthetic(shape, kind):
+    path = BENCH / f"{shape}-shape.{kind}.gguf"
     if not path.exists():
-        sh([str(BENCH / "synth_gguf"), "r1-distill-qwen-1.5b", kind.upper(),
+        sh([str(BENCH / "synth_gguf"), shape, kind.upper(),
             str(path) + ".partial"])
         os.replace(str(path) + ".partial", path)
     return path
@@ -126,13 +128,19 @@ def main():
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--decode", type=int, default=64)
     parser.add_argument("--batch", default="1,8")
+    parser.add_argument("--shape", default="r1-distill-qwen-1.5b")
+    parser.add_argument("--types", help="synthetic files to compare: q5_k_m,iq4_xs")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if shutil.which("cmake") is None:
         parser.error("cmake is missing; ./run installs it")
     build()
-    models = options.models or [synthetic(kind) for kind in SYNTHETIC] + [
-        FETCHED / "starter" / "SmolLM2-135M-Instruct.Q4_1.gguf"]
+    models = options.models
+    if options.types or not models:
+        kinds = options.types.lower().split(",") if options.types else SYNTHETIC
+        models = models + [synthetic(options.shape, kind) for kind in kinds]
+        if not options.types:
+            models.append(FETCHED / "starter" / "SmolLM2-135M-Instruct.Q4_1.gguf")
     rows = [compare(model, options) for model in models]
     if options.json:
         print(json.dumps(rows))

@@ -2,10 +2,12 @@
 // tensor, padding to 32, then the tensors, each padded to 32.
 #include "model/synthetic.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "tensor/dtype.h"
@@ -65,13 +67,57 @@ struct Half {
   explicit Half(float x) : bits(tensor::f32_to_f16(x)) {}
 };
 
+void set_half(uint8_t* place, float x) {
+  const Half half(x);
+  std::memcpy(place, &half.bits, 2);
+}
+
+// The types of few bits: `sigma` over the deviation of code times inner scale, both random.
+void scale_small_block(Dtype dtype, uint8_t* block, float sigma) {
+  switch (dtype) {
+    case Dtype::q2_k:
+      set_half(block + 80, sigma / 12.0f);
+      return set_half(block + 82, 1.5f * sigma / 12.0f);
+    case Dtype::q3_k:
+      return set_half(block + 108, sigma / (18.5f * 2.3f));
+    case Dtype::iq4_nl:
+      return set_half(block, sigma / 72.0f);
+    case Dtype::iq4_xs:
+      return set_half(block, sigma / (18.5f * 72.0f));
+    case Dtype::mxfp4:
+      block[0] = static_cast<uint8_t>(std::clamp(128 + std::ilogb(sigma / 5.7f), 0, 254));
+      return;
+    case Dtype::iq2_xxs:
+    case Dtype::iq2_xs:
+    case Dtype::iq2_s:
+      return set_half(block, sigma / (2.3f * 25.0f));
+    case Dtype::iq3_xxs:
+      return set_half(block, sigma / (4.5f * 30.0f));
+    case Dtype::iq3_s:
+      return set_half(block, sigma / (18.5f * 8.0f));
+    case Dtype::iq1_s:
+      return set_half(block, sigma / (9.0f * 0.8f));
+    case Dtype::iq1_m: {  // a half in the highest bits of four words
+      const Half half(sigma / (9.0f * 0.8f));
+      for (int i = 0; i < 4; ++i) {
+        uint8_t& top = block[49 + 2 * i];
+        top = static_cast<uint8_t>((top & 15) | (half.bits >> (4 * i) & 15) << 4);
+      }
+      return;
+    }
+    case Dtype::tq1_0:
+      return set_half(block + 52, sigma / 0.8f);
+    case Dtype::tq2_0:
+      return set_half(block + 64, sigma / 1.1f);
+    default:
+      return;
+  }
+}
+
 // Random blocks whose decoded weights have about the deviation `sigma`: all bits are random, only
 // the scales are set.
 void scale_block(Dtype dtype, uint8_t* block, float sigma, Random& random) {
-  const auto set = [&](int offset, float x) {
-    const Half half(x);
-    std::memcpy(block + offset, &half.bits, 2);
-  };
+  const auto set = [&](int offset, float x) { set_half(block + offset, x); };
   const float jitter = 0.75f + 0.5f * random.uniform();
   switch (dtype) {
     case Dtype::q4_0:
@@ -95,7 +141,7 @@ void scale_block(Dtype dtype, uint8_t* block, float sigma, Random& random) {
     case Dtype::q6_k:
       return set(208, sigma * jitter / (74.0f * 18.5f));
     default:
-      return;
+      return scale_small_block(dtype, block, sigma * jitter);
   }
 }
 
@@ -132,11 +178,24 @@ Dtype fallback(Dtype wanted, int64_t cols) {
   switch (wanted) {
     case Dtype::q4_k:
       return Dtype::q5_0;
+    case Dtype::q5_k:
+      return Dtype::q5_1;
     case Dtype::q6_k:
       return Dtype::q8_0;
     default:
-      return Dtype::q5_1;
+      return Dtype::iq4_nl;
   }
+}
+
+// A type that files are named after alone: "IQ2_XXS", "MXFP4".
+std::optional<Dtype> pure_type(std::string_view name) {
+  for (uint32_t id = 0; id < 64; ++id) {
+    const auto info = tensor::dtype_info(id);
+    if (!info || info->name != name) continue;
+    const bool scaled = info->block_elements > 1 && info->dtype != Dtype::nvfp4;
+    return info->dequantizable && scaled ? std::optional(info->dtype) : std::nullopt;
+  }
+  return std::nullopt;
 }
 
 // The type of matrix `name` of layer `layer` (-1: outside the layers).
@@ -145,26 +204,49 @@ struct Types {
   int layers;
   int counter = 0;
 
+  // As converters choose: what a name like Q4_K_M means for one matrix.
   Result<Dtype> of(std::string_view name, int layer) {
     const std::string_view q = quantization;
     if (q == "Q4_0") return name == "output" ? Dtype::q6_k : Dtype::q4_0;
     if (q == "Q4_1") return name == "token_embd" ? Dtype::q8_0 : Dtype::q4_1;
     if (q == "Q8_0") return Dtype::q8_0;
     if (q == "F16") return Dtype::f16;
-    if (q == "Q4_K_M") {
-      const bool finer = layer >= 0 && (layer < layers / 8 || layer >= 7 * layers / 8 ||
-                                        (layer - layers / 8) % 3 == 2);
-      if (name == "output") return Dtype::q6_k;
-      const bool heavy = name == "attn_v" || name.starts_with("ffn_down");
-      return finer && heavy ? Dtype::q6_k : Dtype::q4_k;
-    }
+    if (q == "Q4_K_M") return name == "output" ? Dtype::q6_k : medium(name, layer, Dtype::q4_k);
+    if (q == "Q5_K_M") return name == "output" ? Dtype::q6_k : medium(name, layer, Dtype::q5_k);
+    if (q == "Q3_K_M") return q3_k_m(name, layer);
+    if (q == "IQ4_XS") return iq4_xs(name, layer);
     if (q == "MIXED") {
       constexpr Dtype all[] = {Dtype::q4_k, Dtype::q6_k, Dtype::q4_0, Dtype::q8_0,
                                Dtype::q5_k, Dtype::q4_1, Dtype::q5_0, Dtype::f16};
       return all[counter++ % std::size(all)];
     }
+    if (const auto pure = pure_type(q)) return name == "output" ? Dtype::q6_k : *pure;
     return base::fail(ErrorKind::wrong_usage, "unknown quantisation " + std::string(q),
-                      "known are Q4_0, Q4_1, Q8_0, Q4_K_M, F16 and MIXED");
+                      "known are Q4_0, Q4_1, Q8_0, Q3_K_M, Q4_K_M, Q5_K_M, IQ4_XS, F16, MIXED and "
+                      "the names of single types");
+  }
+
+ private:
+  static bool heavy(std::string_view name) {
+    return name == "attn_v" || name.starts_with("ffn_down");
+  }
+
+  // The first and the last eighth of the layers and every third between them get more bits.
+  Dtype medium(std::string_view name, int layer, Dtype type) const {
+    const bool finer = layer >= 0 && (layer < layers / 8 || layer >= 7 * layers / 8 ||
+                                      (layer - layers / 8) % 3 == 2);
+    return finer && heavy(name) ? Dtype::q6_k : type;
+  }
+  Dtype q3_k_m(std::string_view name, int layer) const {
+    if (name == "output") return Dtype::q6_k;
+    if (name == "attn_v") return layer < 2 ? Dtype::q5_k : Dtype::q4_k;
+    if (name.starts_with("ffn_down")) return layer < layers / 16 ? Dtype::q5_k : Dtype::q4_k;
+    return name == "attn_output" ? Dtype::q4_k : Dtype::q3_k;
+  }
+  Dtype iq4_xs(std::string_view name, int layer) const {
+    if (name == "output") return Dtype::q6_k;
+    const bool finer = name == "attn_v" || (name.starts_with("ffn_down") && layer < layers / 8);
+    return finer ? Dtype::q5_k : Dtype::iq4_xs;
   }
 };
 

@@ -32,8 +32,9 @@ struct SynthShape {
 // "deepseek-v2-lite", "tiny", "tiny-deepseek".
 base::Result<SynthShape> named_shape(std::string_view name);
 
-// `quantization`: Q4_0, Q4_1, Q8_0, Q4_K_M, F16, or MIXED (every common type in turn). Where a
-// row is no multiple of 256 the K-quants fall back to 32-blocks, as converters do.
+// `quantization`: Q4_0, Q4_1, Q8_0, Q3_K_M, Q4_K_M, Q5_K_M, IQ4_XS, F16, MIXED (every common type
+// in turn), or a single type (Q2_K, IQ2_XXS, MXFP4 ...). Where a row is no multiple of 256 the
+// K-quants fall back to 32-blocks, as converters do.
 base::Result<void> write_synthetic_gguf(const std::string& path, const SynthShape& shape,
                                         std::string_view quantization, uint64_t seed);
 

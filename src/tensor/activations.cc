@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "tensor/arena.h"
 #include "tensor/block_sums.h"
+#include "tensor/decode.h"
 #include "tensor/kernels.h"
 #include "tensor/workspace.h"
 
@@ -65,7 +66,9 @@ void allocate_forms(QuantRows& rows, Workspace& workspace) {
     if (has.offset_4) rows.group256.start_4 = workspace.take<int32_t>(count * 16);
     if (has.offset_32) rows.group256.start_32 = workspace.take<int32_t>(count * 16);
     if (has.super_offset_128) rows.group256.start_128 = workspace.take<int32_t>(count * 8);
-    if (has.super_offset_128 && rows.isa == Isa::avx2) {
+    if (has.book && rows.isa != Isa::avx2)
+      rows.group256.start_64 = workspace.take<int32_t>(count * 16);
+    if ((has.super_offset_128 || has.book) && rows.isa == Isa::avx2) {
       rows.group256.wide = workspace.take<int16_t>(count * superblock_k);
     }
     if (has.pair_sums) rows.group256.pair_sums = workspace.take<int32_t>(count * 4);
@@ -85,6 +88,7 @@ void add_needs(QuantNeeds& sum, const QuantNeeds& more) {
   sum.pair_sums_16 |= more.pair_sums_16;
   sum.offset_4 |= more.offset_4;
   sum.super_offset_128 |= more.super_offset_128;
+  sum.book |= more.book;
   sum.offset_32 |= more.offset_32;
 }
 
@@ -116,6 +120,7 @@ QuantNeeds needs_of(Dtype dtype) {
     case Dtype::q6_k:
       return {.group256 = true, .offset_32 = true};
     default:
+      if (codes_decoder(dtype) != nullptr) return {.group256 = true, .book = true};
       return {};
   }
 }
@@ -145,9 +150,9 @@ void quantize_superblock_scalar(const QuantRows& rows, int g, int c) {
 uint64_t quant_rows_bytes(int n, int k) {
   const auto count =
       static_cast<uint64_t>((k + superblock_k - 1) / superblock_k) * static_cast<uint64_t>(n);
-  // Two q, two wide q, 8 scales, 8 sums, 32 starts; 1 scale, 40 starts, 12 pairs; 17 arrays.
-  return count * (6 * superblock_k + 4 * (8 + 8 + 32 + 1 + 40 + 12)) +
-         17 * WeightArena::alignment_bytes;
+  // Two q, two wide q, 8 scales, 8 sums, 32 starts; 1 scale, 56 starts, 12 pairs; 18 arrays.
+  return count * (6 * superblock_k + 4 * (8 + 8 + 32 + 1 + 56 + 12)) +
+         18 * WeightArena::alignment_bytes;
 }
 
 QuantRows quantize_rows(const float* x, int n, int k,

@@ -24,6 +24,7 @@ struct QuantNeeds {
   bool pair_sums_16 = false;                                    // Q2_K
   bool offset_4 = false, offset_32 = false;                     // Q3_K, Q6_K
   bool super_offset_128 = false;                                // IQ4_XS
+  bool book = false;                                            // IQ1, IQ2, IQ3, TQ
 };
 QuantNeeds needs_of(Dtype dtype);
 
@@ -53,8 +54,9 @@ struct QuantRows {
     float* scale = nullptr;        // [1]
     int32_t* start_4 = nullptr;    // [16]? one per 16 k
     int32_t* start_32 = nullptr;   // [16]? one per 16 k
+    int32_t* start_64 = nullptr;   // [16]? one per 16 k, always one int32; not AVX2
     int32_t* start_128 = nullptr;  // [8]? one per 32 k, always one int32
-    int16_t* wide = nullptr;       // [256]? AVX2 and start_128, as above
+    int16_t* wide = nullptr;       // [256]? AVX2 and start_128 or books, as above
     int32_t* pair_sums = nullptr;  // [4]? two int16: the sums of q over blocks 2p and 2p + 1 of 32
     int32_t* pair_sums_16 = nullptr;  // [8]? the same over blocks of 16
   } group256;

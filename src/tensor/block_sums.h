@@ -44,6 +44,9 @@ inline void store_superblock(const QuantRows& rows, int64_t at, const BlockSums 
   for (int j = 0; rows.has.offset_32 && j < 16; ++j) {
     form.start_32[at * 16 + j] = start_of(sums[j], 32, rows.isa);
   }
+  for (int j = 0; form.start_64 != nullptr && j < 16; ++j) {
+    form.start_64[at * 16 + j] = -64 * sums[j].all();
+  }
   for (int b = 0; rows.has.super_offset_128 && b < 8; ++b) {
     form.start_128[at * 8 + b] = -128 * (sums[2 * b].all() + sums[2 * b + 1].all());
   }

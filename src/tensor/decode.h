@@ -58,4 +58,19 @@ float f8_e5m2_to_f32(uint8_t bits);
 using DecodeBlock = void (*)(const uint8_t* block, float* out /* (block_elements) */);
 DecodeBlock grid_block_decoder(Dtype dtype);  // IQ1, IQ2, IQ3; nullptr for others
 
+// One block of 256 of one row as integers: weight = d * scale[k / 16] * code[k], |code| <= 62, all
+// products exact in f32. Four signed codes (a quad) go to every line of `codes`, a scale to every
+// 16th float, so that 16 rows lie side by side. Returns d.
+inline constexpr int code_line_bytes = 64;
+using DecodeCodes = float (*)(const uint8_t* block, uint8_t* codes /* (64 lines) */,
+                              float* scale /* (16, 16) */);
+DecodeCodes codes_decoder(Dtype dtype);  // IQ1, IQ2, IQ3, TQ1_0, TQ2_0; nullptr for others
+
+// d of IQ1_M: an f16 in the highest bits of four words.
+inline float iq1_m_scale(const uint8_t* block) {
+  uint32_t half = 0;
+  for (int i = 0; i < 4; ++i) half |= static_cast<uint32_t>(block[49 + 2 * i] >> 4) << (4 * i);
+  return f16_to_f32(static_cast<uint16_t>(half));
+}
+
 }  // namespace tensor

@@ -1,11 +1,14 @@
 // The block formats that carry indices into code books (little-endian, no padding, d is IEEE half,
 // offsets in bytes). b = 0..7 numbers the groups of 32 elements, l = 0..3 the groups of 8 in one.
 //
-//   IQ2_XXS d:0 u32 a[8][2]:2      4 index bytes in a[b][0]; a[b][1] = 4 x 7 sign bits, 4 scale
-//   bits IQ2_XS  d:0 u16 q[32]:2 sc[8]:66   index = q & 511, signs = q >> 9 IQ2_S   d:0 q[32]:2
-//   signs[32]:34 qh[8]:66 sc[8]:74 IQ3_XXS d:0 q[64]:2 u32 s[8]:66    two 4-element groups for each
-//   8 IQ3_S   d:0 q[64]:2 qh[8]:66 signs[32]:74 sc[4]:106 IQ1_S   d:0 q[32]:2 u16 qh[8]:34 IQ1_M
-//   q[32]:0 qh[16]:32 u16 sc[4]:48   d is the top nibbles of sc
+//   IQ2_XXS  d:0 u32 a[8][2]:2                4 index bytes in a[b][0]; a[b][1] = 4 x 7 sign bits,
+//                                             4 scale bits
+//   IQ2_XS   d:0 u16 q[32]:2 sc[8]:66         index = q & 511, signs = q >> 9
+//   IQ2_S    d:0 q[32]:2 signs[32]:34 qh[8]:66 sc[8]:74
+//   IQ3_XXS  d:0 q[64]:2 u32 s[8]:66          two 4-element groups for each 8
+//   IQ3_S    d:0 q[64]:2 qh[8]:66 signs[32]:74 sc[4]:106
+//   IQ1_S    d:0 q[32]:2 u16 qh[8]:34
+//   IQ1_M    q[32]:0 qh[16]:32 u16 sc[4]:48   d is the top nibbles of sc
 //
 // Seven sign bits stand for eight: the eighth makes the parity even.
 #include <bit>
@@ -122,14 +125,10 @@ void decode_iq1_s(const uint8_t* p, float* y) {
 }
 
 void decode_iq1_m(const uint8_t* p, float* y) {
-  uint16_t sc[4];
-  for (int i = 0; i < 4; ++i) sc[i] = load_u16(p + 48 + 2 * i);
-  const uint32_t half =
-      sc[0] >> 12 | (sc[1] >> 8 & 0x00f0u) | (sc[2] >> 4 & 0x0f00u) | (sc[3] & 0xf000u);
-  const float d = f16_to_f32(static_cast<uint16_t>(half));
+  const float d = iq1_m_scale(p);
   for (int b = 0; b < 8; ++b) {
     for (int l = 0; l < 4; ++l) {
-      const int bits = sc[b / 2] >> (6 * (b % 2) + 3 * (l / 2)) & 7;
+      const int bits = load_u16(p + 48 + b / 2 * 2) >> (6 * (b % 2) + 3 * (l / 2)) & 7;
       const float scale = d * static_cast<float>(2 * bits + 1);
       const int high = p[32 + 2 * b + l / 2] >> (4 * (l % 2)) & 15;
       const int index = p[4 * b + l] | (high & 7) << 8;

@@ -13,7 +13,9 @@ constexpr int column_tile = 4;
 
 PanelKernel quantized(Dtype dtype) {
   const PanelKernel kernel = avx2_kernel_of_block32(dtype);
-  return kernel != nullptr ? kernel : avx2_kernel_of_superblock(dtype);
+  if (kernel != nullptr) return kernel;
+  const PanelKernel super = avx2_kernel_of_superblock(dtype);
+  return super != nullptr ? super : avx2_kernel_of_book(dtype);
 }
 
 // ---- f32 activations ---------------------------------------------------------------------------

@@ -12,7 +12,9 @@ namespace {
 
 PanelKernel quantized(Dtype dtype) {
   const PanelKernel kernel = avx512_kernel_of_block32(dtype);
-  return kernel != nullptr ? kernel : avx512_kernel_of_superblock(dtype);
+  if (kernel != nullptr) return kernel;
+  const PanelKernel super = avx512_kernel_of_superblock(dtype);
+  return super != nullptr ? super : avx512_kernel_of_book(dtype);
 }
 
 // ---- f32 activations ---------------------------------------------------------------------------

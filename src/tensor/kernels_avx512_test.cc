@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tensor/kernels_avx512_32.cc"
+#include "tensor/kernels_avx512_book.cc"
 #include "tensor/kernels_avx512_k.cc"
 #include "tensor/linear_test_util.h"
 #include "tensor/workspace.h"
@@ -68,13 +69,17 @@ TEST(EmulatedAvx512, equals_scalar_bit_for_bit) {
     expect_equals_scalar(dtype, 83, super ? 768 : 672, Precision::int8);
     expect_equals_scalar(dtype, 16, super ? 256 : 96, Precision::int8);
   }
+  for (const Dtype dtype : book_types) {
+    expect_equals_scalar(dtype, 83, 768, Precision::int8);
+    expect_equals_scalar(dtype, 7, 256, Precision::int8);
+  }
 }
 
 TEST(EmulatedAvx512, float_weights_and_exact_mode_equal_scalar) {
   for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16}) {
     expect_equals_scalar(dtype, 37, 288, Precision::int8);
   }
-  expect_equals_scalar(Dtype::iq3_s, 37, 256, Precision::int8);
+  expect_equals_scalar(Dtype::nvfp4, 37, 256, Precision::int8);
   expect_equals_scalar(Dtype::q4_k, 37, 256, Precision::exact);
 }
 

@@ -14,7 +14,7 @@ namespace {
 // Superblock g of one row as integers: weight = d * scale[j] * (code - offset) + minimum part.
 struct RowCodes {
   int blocks;         // that exist
-  int block_k;        // 32, or 16 for Q2_K, Q3_K and Q6_K
+  int block_k;        // 32, or 16 for Q2_K, Q3_K, Q6_K and code books
   int16_t code[256];  // offset already subtracted
   float scale[16];    // of each block: d for the 32-wide types, else the integer scale
   float minimum[16];  // m for Q4_1 and Q5_1, the integer minimum for Q2_K, Q4_K and Q5_K
@@ -130,6 +130,16 @@ void codes_of_iq4_xs(const uint8_t* block, RowCodes& row) {
   }
 }
 
+void codes_of_book(DecodeCodes decode, const uint8_t* block, RowCodes& row) {
+  uint8_t lines[64 * code_line_bytes];
+  float scale[16 * half_rows];
+  row.d = decode(block, lines, scale);
+  for (int j = 0; j < 16; ++j) row.scale[j] = scale[half_rows * j];
+  for (int k = 0; k < 256; ++k) {
+    row.code[k] = static_cast<int8_t>(lines[k / 4 * code_line_bytes + k % 4]);
+  }
+}
+
 void codes_of_superblock(Dtype dtype, const uint8_t* block, RowCodes& row) {
   switch (dtype) {
     case Dtype::q2_k:
@@ -140,16 +150,19 @@ void codes_of_superblock(Dtype dtype, const uint8_t* block, RowCodes& row) {
       return codes_of_q6_k(block, row);
     case Dtype::iq4_xs:
       return codes_of_iq4_xs(block, row);
-    default:
+    case Dtype::q4_k:
+    case Dtype::q5_k:
       return codes_of_k(dtype, block, row);
+    default:
+      return codes_of_book(codes_decoder(dtype), block, row);
   }
 }
 
 void codes_of_row(const PackedMatrix& w, int64_t row_index, int64_t g, RowCodes& row) {
   uint8_t block[block_bytes_max];
   const int block_elements = info(w.dtype).block_elements;
-  const bool short_blocks =
-      w.dtype == Dtype::q2_k || w.dtype == Dtype::q3_k || w.dtype == Dtype::q6_k;
+  const bool short_blocks = w.dtype == Dtype::q2_k || w.dtype == Dtype::q3_k ||
+                            w.dtype == Dtype::q6_k || codes_decoder(w.dtype) != nullptr;
   row.block_k = short_blocks ? 16 : 32;
   if (block_elements == superblock_k) {
     row.blocks = superblock_k / row.block_k;

@@ -16,10 +16,12 @@ namespace tensor {
 inline constexpr Dtype packed_types[] = {
     Dtype::q4_0, Dtype::q4_1, Dtype::q5_0, Dtype::q5_1,   Dtype::q8_0,   Dtype::q4_k, Dtype::q5_k,
     Dtype::q6_k, Dtype::q2_k, Dtype::q3_k, Dtype::iq4_nl, Dtype::iq4_xs, Dtype::mxfp4};
-// Those that are decoded to f32 on the way.
-inline constexpr Dtype decoded_types[] = {
-    Dtype::iq1_s,   Dtype::iq1_m, Dtype::iq2_xxs, Dtype::iq2_xs, Dtype::iq2_s,
-    Dtype::iq3_xxs, Dtype::iq3_s, Dtype::tq1_0,   Dtype::tq2_0,  Dtype::nvfp4};
+// Those that stay as in the file and are decoded to integer codes on the way.
+inline constexpr Dtype book_types[] = {Dtype::iq1_s,  Dtype::iq1_m, Dtype::iq2_xxs,
+                                       Dtype::iq2_xs, Dtype::iq2_s, Dtype::iq3_xxs,
+                                       Dtype::iq3_s,  Dtype::tq1_0, Dtype::tq2_0};
+// The one that is decoded to f32 on the way.
+inline constexpr Dtype decoded_type = Dtype::nvfp4;
 
 struct TestMatrix {
   std::vector<uint8_t> file;  // (rows, row_bytes)

@@ -20,25 +20,23 @@
 //         scale i8 [16][16 rows], then 4 groups of 64 k, 768 B: lines L0 H0 L1 H1 L2 H2 L3 H3 L4
 //         L5 L6 L7; Li[4r+c]: low nibble = low4(4i+c), high = low4(32+4i+c);
 //         Hm[4r+c]: bits 2z..2z+1 = high2(4(m+4z)+c), z<4
-//   IQ4_NL  as Q4_0
-//   MXFP4   unit of 4 blocks, 1088 B: e u8 [16] of each | 4 nibble bodies
-//   IQ4_XS  unit of 256 k, 2176 B: L[16p+r], p<4: low nibble = low4 of scale p, high = of scale
-//   4+p;
-//           then d f16[16] | the file's high bits of the scales, u16[16] | 8 nibble bodies
-//   Q2_K    unit of 256 k, 1344 B: d f16[16] | dmin f16[16] | the file's scale bytes [16][16 rows]
-//   |
-//           4 groups of 64 k, 4 lines: Cm[4r+c]: bits 2z..2z+1 = code[4(m+4z)+c], z<4
-//   Q3_K    unit of 2 superblocks, 3520 B: d f16[16] of each | 2 bodies of 1728 B: scale lines A B
-//   C,
-//           low six bits: scales 0-3, 4-7, 8-11 at 16(j%4)+r, top two bits of A, B, C at the same
-//           place = bits 0-1, 2-3, 4-5 of scale 12 + j%4; then 4 groups of 64 k, lines
-//           B0 C0 C1 C2 C3 B1: C as in Q2_K, Be[4r+c]: bit i = high bit of code[32e + 4i+c]
+//   IQ4_NL as Q4_0
+//   MXFP4  unit of 4 blocks, 1088 B: e u8 [16] of each | 4 nibble bodies
+//   IQ4_XS unit of 256 k, 2176 B:    L[16p + r], p < 4: low nibble = low4 of scale p, high nibble =
+//          of scale 4 + p | d f16[16] | the file's high bits of the scales, u16[16] | 8 nibble
+//          bodies
+//   Q2_K   unit of 256 k, 1344 B:    d f16[16] | dmin f16[16] | the file's scale bytes [16][16
+//          rows] | 4 groups of 64 k, 4 lines: Cm[4r+c]: bits 2z..2z+1 = code[4(m+4z)+c], z<4
+//   Q3_K   unit of 2 superblocks, 3520 B: d f16[16] of each | 2 bodies of 1728 B:
+//          scale lines A B C, low six bits: scales 0-3, 4-7, 8-11 at 16(j%4)+r, top two bits of A,
+//          B, C at the same place = bits 0-1, 2-3, 4-5 of scale 12 + j%4; then 4 groups of 64 k,
+//          lines B0 C0 C1 C2 C3 B1: C as in Q2_K, Be[4r+c]: bit i = high bit of code[32e+4i+c]
 //   F32, F16, BF16  unit of 256 k: [k][16 rows]
 //
 // The lines of a unit stand in the order in which the kernels read them: memory gives twice as much
 // to a stream that it can foresee. No byte more than the file has, except half a header where a row
 // has an odd number of blocks. Packing is a permutation of bits: unpack_rows() gives the file's
-// bytes back.
+// bytes back. All other types (code books, ternary, NVFP4) stay as the file has them, row by row.
 #include "tensor/packed.h"
 
 #include <cstring>

@@ -62,7 +62,10 @@ INSTANTIATE_TEST_SUITE_P(
         Shape{Dtype::iq4_nl, 37, 96}, Shape{Dtype::iq4_nl, 64, 576}, Shape{Dtype::mxfp4, 37, 96},
         Shape{Dtype::mxfp4, 64, 256}, Shape{Dtype::mxfp4, 33, 672}, Shape{Dtype::iq4_xs, 50, 512},
         Shape{Dtype::q2_k, 50, 512}, Shape{Dtype::q2_k, 17, 256}, Shape{Dtype::q3_k, 50, 512},
-        Shape{Dtype::q3_k, 17, 768}, Shape{Dtype::i8, 3, 10}),
+        Shape{Dtype::q3_k, 17, 768}, Shape{Dtype::i8, 3, 10}, Shape{Dtype::iq1_s, 5, 256},
+        Shape{Dtype::iq1_m, 5, 512}, Shape{Dtype::iq2_xxs, 5, 512}, Shape{Dtype::iq2_xs, 5, 512},
+        Shape{Dtype::iq2_s, 5, 512}, Shape{Dtype::iq3_xxs, 5, 512}, Shape{Dtype::tq1_0, 5, 512},
+        Shape{Dtype::tq2_0, 5, 512}),
     [](const auto& tested) {
       return std::string(tensor::info(tested.param.dtype).name) + "_" +
              std::to_string(tested.param.rows) + "x" + std::to_string(tested.param.cols);

@@ -28,9 +28,10 @@ AVX2_INLINE __m128i load16(const void* p) { return _mm_load_si128(static_cast<co
 AVX2_INLINE void store(void* p, __m256i v) { _mm256_store_si256(static_cast<__m256i*>(p), v); }
 AVX2_INLINE __m256 half_to_float(const uint8_t* p) { return _mm256_cvtph_ps(load16(p)); }
 
-// The int8 kernels, shared out over two files by the size of the type's blocks; nullptr for types
-// without one.
+// The int8 kernels, shared out over three files: packed types by the size of their blocks, and
+// code books; nullptr for types without one.
 PanelKernel avx2_kernel_of_block32(Dtype dtype);
 PanelKernel avx2_kernel_of_superblock(Dtype dtype);
+PanelKernel avx2_kernel_of_book(Dtype dtype);
 
 }  // namespace tensor

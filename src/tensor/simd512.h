@@ -35,6 +35,7 @@
 #define avx512_kernels emulated_avx512_kernels
 #define avx512_kernel_of_block32 emulated_avx512_kernel_of_block32
 #define avx512_kernel_of_superblock emulated_avx512_kernel_of_superblock
+#define avx512_kernel_of_book emulated_avx512_kernel_of_book
 
 #define AVX512_FN
 #define AVX512_INLINE static inline
@@ -118,10 +119,11 @@ namespace tensor {
 #if defined(NAUTILE_EMULATED_AVX512)
 const KernelSet& emulated_avx512_kernels();
 #endif
-// The int8 kernels, shared out over two files by the size of the type's blocks; nullptr for types
-// without one.
+// The int8 kernels, shared out over three files: packed types by the size of their blocks, and
+// code books; nullptr for types without one.
 PanelKernel avx512_kernel_of_block32(Dtype dtype);
 PanelKernel avx512_kernel_of_superblock(Dtype dtype);
+PanelKernel avx512_kernel_of_book(Dtype dtype);
 
 inline constexpr int line_bytes = 64;
 
