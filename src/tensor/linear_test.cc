@@ -131,8 +131,14 @@ TEST_P(LinearIsa, a_type_without_integer_codes_works) {
 }
 
 TEST_P(LinearIsa, exact_mode_is_exact) {
-  for (const Dtype dtype : {Dtype::q4_0, Dtype::q4_k, Dtype::q6_k, Dtype::f32, Dtype::bf16}) {
-    expect_near_reference(dtype, 50, 512, 5, GetParam(), Precision::exact);
+  std::vector<Dtype> types = rounded_types();
+  for (const Dtype dtype : {decoded_type, Dtype::f32, Dtype::f16, Dtype::bf16}) {
+    types.push_back(dtype);
+  }
+  for (const Dtype dtype : types) {
+    for (const int n : {1, 5, 17}) {
+      expect_near_reference(dtype, 50, 512, n, GetParam(), Precision::exact);
+    }
   }
 }
 
