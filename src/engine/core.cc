@@ -292,7 +292,8 @@ void Engine::handle_loaded(Mail& mail) {
   slot.used_ns = parts_.clock->monotonic_ns();
   log(fmt::format("model {} loaded in {} ms", slot.source->status().id,
                   (slot.used_ns - slot.load_began_ns) / 1'000'000));
-  LaneOptions lane{options_.running_max, options_.prompt_chunk_tokens, options_.prefix_cache};
+  LaneOptions lane{options_.running_max, options_.prompt_chunk_tokens, options_.prefix_cache,
+                   options_.speculation};
   slot.lane =
       std::make_unique<Lane>(*slot.source, std::move(*mail.loaded), lane, *parts_.clock, stats_);
   publish_models();

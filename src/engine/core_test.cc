@@ -101,6 +101,45 @@ TEST(Engine, AnswersAndCounts) {
   EXPECT_TRUE(std::holds_alternative<End>(collector.events(1).back()));
 }
 
+// Guesses, most of them right: the same tokens in fewer steps, whatever is rejected on the way,
+// with a cache that runs full and requests that come and go.
+TEST(Engine, GuessesChangeNothingButTheNumberOfSteps) {
+  base::SeededRandom random(5);
+  std::vector<Request> requests;
+  for (uint64_t id = 1; id <= 24; ++id) {
+    auto r = ids_request(id, letters(1 + static_cast<int>(random.below(200)), id % 3),
+                         1 + static_cast<int>(random.below(150)), random.below(3));
+    if (id % 2 == 0) r.sampling.temperature = 0;
+    if (id % 5 == 0) r.sampling.frequency_penalty = 0.5;
+    requests.push_back(r);
+  }
+  std::map<SpeculationMode, uint64_t> steps;
+  std::vector<Answer> expected;
+  for (SpeculationMode mode :
+       {SpeculationMode::off, SpeculationMode::on, SpeculationMode::automatic}) {
+    EngineOptions options;
+    options.speculation = mode;
+    FakeRunner* runner = nullptr;
+    auto engine = make_engine({.pages = 24}, options, [&](FakeRunner& fake) {
+      fake.drafts();
+      runner = &fake;
+    });
+    Collector collector;
+    for (const Request& r : requests) {
+      ASSERT_TRUE(engine->start(r, collector.sink()).has_value());
+    }
+    for (size_t i = 0; i < requests.size(); ++i) {
+      Answer answer = answer_of(collector, requests[i].id);
+      EXPECT_EQ(answer.end.usage.completion_tokens, requests[i].tokens_max);
+      if (mode == SpeculationMode::off) expected.push_back(answer);
+      EXPECT_EQ(answer, expected[i]) << i;
+    }
+    steps[mode] = engine->stats().steps;
+    EXPECT_EQ(runner->drafted > 0, mode != SpeculationMode::off);
+  }
+  EXPECT_LT(steps[SpeculationMode::on] * 10, steps[SpeculationMode::off] * 8);
+}
+
 TEST(Engine, BatchChunksAndCacheChangeNothing) {
   base::SeededRandom random(11);
   std::vector<Request> requests;

@@ -53,7 +53,23 @@ class FakeRunner : public model::ModelRunner {
     return {};
   }
 
+  // Right at two positions of three, elsewhere it takes the least likely id for the best.
+  base::Result<void> draft(std::span<model::Segment> segments, model::Logits& logits) override {
+    logits.vocab = info_.vocab;
+    logits.values.clear();
+    for (model::Segment& segment : segments) {
+      int position = segment.kv->length;
+      EXPECT_EQ(segment.ids.size(), 1u);
+      uint64_t hash = stir(hash_of(*segment.kv, position), sampled(segment.ids[0]));
+      append_row(hash, position % 3 == 0 ? -1.0f : 1.0f, logits);
+      ++drafted;
+    }
+    return {};
+  }
+  void drafts() { info_.mtp = true; }
+
   std::function<void()> before_step;
+  std::atomic<int> drafted = 0;
   std::atomic<bool> broken = false;
   std::atomic<int> computed = 0;
   int32_t favourite = -1;  // always the most likely
@@ -73,11 +89,18 @@ class FakeRunner : public model::ModelRunner {
     bool wanted =
         segment.want == model::Head::text && (segment.all_rows || i + 1 == segment.ids.size());
     if (!wanted) return;
+    append_row(hash_of(kv, position + 1), 1, logits);
+  }
+  static uint64_t sampled(int32_t id) { return static_cast<uint64_t>(id * 2 + 1); }
+  uint64_t hash_of(const model::KvTable& kv, int positions) {
     uint64_t hash = 1;
-    for (int p = 0; p <= position; ++p) hash = stir(hash, static_cast<uint64_t>(slot(kv, p)));
+    for (int p = 0; p < positions; ++p) hash = stir(hash, static_cast<uint64_t>(slot(kv, p)));
+    return hash;
+  }
+  void append_row(uint64_t hash, float sign, model::Logits& logits) {
     for (int id = 0; id < info_.vocab; ++id) {
       auto value = static_cast<double>(stir(hash, static_cast<uint64_t>(id)) >> 40) / (1 << 21);
-      logits.values.push_back(id == favourite ? 100.0f : static_cast<float>(value));
+      logits.values.push_back(id == favourite ? 100.0f : sign * static_cast<float>(value));
     }
   }
 

@@ -13,7 +13,8 @@
 namespace engine {
 namespace {
 
-const char* const families[] = {"llama-gqa", "llama3-tied", "qwen2", "qwen2-tied", "qwen3-yarn"};
+const char* const families[] = {"llama-gqa",  "llama3-tied", "qwen2", "qwen2-tied", "qwen3-yarn",
+                                "ds-v2-lite", "ds-v2-group", "ds-v3", "ds-v3-fp8",  "kimi-like"};
 // 40 of each family; fewer where a sanitizer or scalar code makes each of them ten times as long.
 int cases_per_family() { return std::getenv("NAUTILE_SLOW_MACHINE") ? 8 : 40; }
 
@@ -36,6 +37,7 @@ struct Setting {
   int running_max = 8;
   bool cache = true;
   bool exact = false;
+  SpeculationMode speculation = SpeculationMode::automatic;
 };
 
 std::unique_ptr<EngineClient> open(const std::string& family, const Setting& setting) {
@@ -46,6 +48,7 @@ std::unique_ptr<EngineClient> open(const std::string& family, const Setting& set
   options.running_max = setting.running_max;
   options.prefix_cache = setting.cache;
   options.exact = setting.exact;
+  options.speculation = setting.speculation;
   options.kv_tokens = 4096;
   if (const char* isa = std::getenv("NAUTILE_ISA")) options.isa = isa;
   auto client = make_local_client(options);
@@ -133,6 +136,25 @@ TEST_P(Invariance, BatchChunksThreadsAndCacheChangeNothing) {
     expect_same(answers(*batch, requests), expected, what + ", cold");
     expect_same(answers(*batch, requests, 1000), expected, what + ", warm");
     EXPECT_GT(batch->stats().cached_tokens, 0u);
+  }
+}
+
+// Guessing two ids a step with the model's own layer for it, and taking back what was wrong.
+TEST(Speculation, OnAndOffGiveTheSameTokens) {
+  for (const char* family : {"ds-v3", "ds-v3-fp8"}) {
+    auto off = open(family, {.speculation = SpeculationMode::off});
+    ASSERT_TRUE(off);
+    auto requests = random_requests(9, cases_per_family() / 2, 320);
+    auto expected = answers(*off, requests);
+    off.reset();
+    for (int threads : {1, 2}) {
+      auto on = open(
+          family,
+          {.threads = threads, .chunk = 48, .running_max = 4, .speculation = SpeculationMode::on});
+      ASSERT_TRUE(on);
+      expect_same(answers(*on, requests), expected, std::string(family) + ", guessing, cold");
+      expect_same(answers(*on, requests, 1000), expected, std::string(family) + ", guessing, warm");
+    }
   }
 }
 

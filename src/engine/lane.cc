@@ -30,7 +30,8 @@ Lane::Lane(const ModelSource& source, std::unique_ptr<LoadedModel> loaded, LaneO
       options_(options),
       clock_(clock),
       stats_(stats),
-      index_(runner_.kv_pool()) {
+      index_(runner_.kv_pool()),
+      speculation_(runner_.info().mtp ? options.speculation : SpeculationMode::off) {
   double bytes = std::max<double>(1e6, static_cast<double>(runner_.info().weight_bytes));
   speed_.decode_steps_per_s = guess_bytes_per_s / bytes;
   speed_.prompt_tokens_per_s = 4 * speed_.decode_steps_per_s;
@@ -252,7 +253,50 @@ void Lane::step() {
   announce_waits();
 }
 
+// A row that decodes one id, whose request has room for two more, and a page for them at hand.
+bool Lane::can_guess(const Row& row) const {
+  const Sequence& s = *row.sequence;
+  if (row.tokens != 1 || row.all_rows || s.kv.length < s.prompt_length) return false;
+  if (s.pending() != 1 || s.request.tokens_max - s.completion_tokens() == 1) return false;
+  if (static_cast<int>(s.ids.size()) + 1 >= source_.status().context_tokens) return false;
+  auto pages = static_cast<size_t>(pages_for(s.kv.length + 2));
+  return pages <= s.kv.pages.size() || runner_.kv_pool().pages_free() > 0;
+}
+
+// Gives the rows that decode a guess at their next id; whether any got one. A guess is picked as
+// the id will be, with the same random number, so that it is right as often as can be.
+bool Lane::guess(std::vector<Row>& rows) {
+  int decode_rows = 0, tokens = 0;
+  for (const Row& row : rows) {
+    tokens += row.tokens;
+    decode_rows += can_guess(row);
+  }
+  bool fits = tokens + decode_rows <= runner_.batch_tokens_max();
+  if (decode_rows == 0 || !fits || !speculation_.guess(decode_rows)) return false;
+  std::vector<Row*> guessing;
+  std::vector<model::Segment> segments;
+  for (Row& row : rows) {
+    Sequence& s = *row.sequence;
+    if (!can_guess(row) || !reserve(s, 2)) continue;
+    row.ids[0] = s.ids.back();
+    guessing.push_back(&row);
+    segments.push_back({&s.kv, model::Origin::sampled, {row.ids.data(), 1}});
+  }
+  if (segments.empty() || !runner_.draft(segments, guess_logits_)) return false;
+  for (size_t i = 0; i < guessing.size(); ++i) {
+    Sequence& s = *guessing[i]->sequence;
+    auto id = sampler_.pick(guess_logits_.row(static_cast<int>(i)), s.history, s.request.sampling,
+                            uniform(s.seed, static_cast<uint64_t>(s.ids.size())));
+    if (!id) continue;
+    guessing[i]->ids[1] = *id;
+    guessing[i]->guessed = true;
+  }
+  return true;
+}
+
 void Lane::compute(std::vector<Row>& rows) {
+  int64_t began = clock_.monotonic_ns();
+  bool guessed = guess(rows);
   std::vector<model::Segment> segments;
   int prompt_tokens = 0;
   int decode_rows = 0;
@@ -261,44 +305,50 @@ void Lane::compute(std::vector<Row>& rows) {
     bool prompt = s.kv.length < s.prompt_length;
     auto ids = std::span<const int32_t>(s.ids).subspan(static_cast<size_t>(s.kv.length),
                                                        static_cast<size_t>(row.tokens));
+    if (row.guessed) ids = row.ids;
     segments.push_back({&s.kv, prompt ? model::Origin::prompt : model::Origin::sampled, ids,
-                        row.wants_logits ? model::Head::text : model::Head::none, row.all_rows});
+                        row.wants_logits ? model::Head::text : model::Head::none,
+                        row.all_rows || row.guessed});
     bool decode = !prompt && row.tokens == 1;
     (decode ? decode_rows : prompt_tokens) += row.tokens;
     if (prompt) stats_.prompt_tokens += static_cast<uint64_t>(row.tokens);
   }
-  int64_t began = clock_.monotonic_ns();
   auto done = runner_.forward(segments, logits_);
-  measure(prompt_tokens, decode_rows, static_cast<double>(clock_.monotonic_ns() - began) * 1e-9);
+  measure(prompt_tokens, decode_rows, guessed,
+          static_cast<double>(clock_.monotonic_ns() - began) * 1e-9);
   ++stats_.steps;
   if (!done) {
     for (const Row& row : rows) finish(*row.sequence, EndReason::failed, false, done.error());
     return;
   }
-  after_forward(rows, logits_);
-}
-
-void Lane::after_forward(std::vector<Row>& rows, const model::Logits& logits) {
-  int next_row = 0;
+  int first_row = 0;
   for (const Row& row : rows) {
-    Sequence& s = *row.sequence;
-    list_full_pages(s);
-    int first_row = next_row;
-    int count = !row.wants_logits ? 0 : row.all_rows ? row.tokens : 1;
-    next_row += count;
-    bool reading = s.kv.length <= s.prompt_length && s.first_token_ns == 0;
-    if (reading) emit(s, Reading{s.kv.length, s.prompt_length, s.cached_tokens});
-    if (row.all_rows && !echo(s, s.kv.length - row.tokens, count, logits, first_row)) continue;
-    if (s.kv.length < static_cast<int>(s.ids.size())) continue;
-    if (s.request.tokens_max == 0) {
-      finish(s, EndReason::length);
-    } else {
-      sample(s, logits.row(first_row + count - 1));
-    }
+    // A guess counts as computed only once it has turned out right.
+    if (row.guessed) --row.sequence->kv.length;
+    after_row(row, logits_, first_row);
+    first_row += row.logit_rows();
   }
 }
 
-void Lane::measure(int prompt_tokens, int decode_rows, double seconds) {
+void Lane::after_row(const Row& row, const model::Logits& logits, int first_row) {
+  Sequence& s = *row.sequence;
+  list_full_pages(s);
+  bool reading = s.kv.length <= s.prompt_length && s.first_token_ns == 0;
+  if (reading) emit(s, Reading{s.kv.length, s.prompt_length, s.cached_tokens});
+  if (row.all_rows && !echo(s, s.kv.length - row.tokens, row.tokens, logits, first_row)) return;
+  if (s.kv.length < static_cast<int>(s.ids.size())) return;
+  if (s.request.tokens_max == 0) return finish(s, EndReason::length);
+  if (!row.guessed) return sample(s, logits.row(first_row + row.logit_rows() - 1));
+  sample(s, logits.row(first_row));
+  bool right = s.ids.back() == row.ids[1];
+  speculation_.note_guess(right);
+  if (s.done || !right) return;
+  ++s.kv.length;
+  list_full_pages(s);
+  sample(s, logits.row(first_row + 1));
+}
+
+void Lane::measure(int prompt_tokens, int decode_rows, bool guessed, double seconds) {
   if (seconds <= 0) return;
   auto blend = [](double& value, bool& measured, double now) {
     value = measured ? value + speed_smoothing * (now - value) : now;
@@ -306,6 +356,7 @@ void Lane::measure(int prompt_tokens, int decode_rows, double seconds) {
   };
   if (prompt_tokens == 0) {
     blend(speed_.decode_steps_per_s, decode_measured_, 1 / seconds);
+    speculation_.note_step(decode_rows, guessed, seconds);
     return;
   }
   // In a mixed step the decode rows are thought to take what they take alone.

@@ -183,6 +183,7 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
       std::clamp(options.batch_tokens_max, batch_tokens_least, batch_tokens_most);
   ASSIGN(runner.kv_dtype, kv_dtype(options.kv_type));
   runner.memory_bytes_max = memory_bytes_max;
+  runner.mtp = options.speculation != SpeculationMode::off;
   Fit fitting;
   int cores = static_cast<int>(std::thread::hardware_concurrency());
   int threads = std::clamp(options.threads > 0 ? options.threads : cores, 1, threads_max);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/speculation.h"
 
 namespace engine {
 
@@ -43,6 +44,8 @@ struct EngineOptions {
   // Told of each model that cannot be opened where the others are served without it; empty: it is
   // logged.
   std::function<void(const ModelEntry&, const base::Error&)> left_out;
+  // Guessing a second id a step, with models that have a layer for it (MTP). The ids stay the same.
+  SpeculationMode speculation = SpeculationMode::automatic;
   std::function<void(std::string_view)> log;  // one line, never text of a member; may be empty
 };
 
