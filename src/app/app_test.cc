@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "app/config.h"
+#include "app/engine_options.h"
 #include "app/model_store.h"
 #include "app/places.h"
 #include "app/serve_plan.h"
@@ -53,7 +54,7 @@ TEST_F(AppTest, WrongSettingsAreRefusedByName) {
   for (const auto& [text, word] :
        {std::pair{"threads = \"many\"\n", "threads"}, std::pair{"threads = 257\n", "threads"},
         std::pair{"colour = 1\n", "colour"}, std::pair{"listen = true\n", "listen"},
-        std::pair{"listen = [1\n", "nautile.toml"}}) {
+        std::pair{"listen = [1\n", "nautile.toml"}, std::pair{"listen = []\n", "listen"}}) {
     write("nautile.toml", text);
     auto config = Config::load(places_, {});
     ASSERT_FALSE(config) << text;
@@ -61,6 +62,29 @@ TEST_F(AppTest, WrongSettingsAreRefusedByName) {
   }
   write("nautile.toml", "");
   EXPECT_FALSE(Config::load(places_, {{"threads", {"-1"}}}));
+  for (const char* size : {"", "G", "8g", "-1", "9999999T", "99999999999999999999", "1.5G"}) {
+    EXPECT_FALSE(Config::load(places_, {{"memory", {size}}})) << size;
+  }
+  const auto mode = Config::load(places_, {{"speculation", {"sometimes"}}});
+  ASSERT_FALSE(mode);
+  EXPECT_NE(mode.error().why.find("off,auto,on"), std::string::npos);
+}
+
+TEST_F(AppTest, SizesAndSpeculationReachTheEngine) {
+  for (const auto& [text, bytes] : {std::pair{"8G", 8ull << 30}, std::pair{"900M", 900ull << 20},
+                                    std::pair{"4096", 4096ull}, std::pair{"0", 0ull}}) {
+    const auto config = Config::load(places_, {{"memory", {text}}});
+    ASSERT_TRUE(config) << text;
+    EXPECT_EQ(engine_options(*config).memory_bytes_max, bytes);
+  }
+  EXPECT_EQ(engine_options(*Config::load(places_, {})).speculation,
+            engine::SpeculationMode::automatic);
+  write("nautile.toml", "speculation = \"off\"\n");
+  EXPECT_EQ(engine_options(*Config::load(places_, {})).speculation, engine::SpeculationMode::off);
+  setenv("NAUTILE_SPECULATION", "on", 1);
+  const auto config = Config::load(places_, {});
+  unsetenv("NAUTILE_SPECULATION");
+  EXPECT_EQ(engine_options(*config).speculation, engine::SpeculationMode::on);
 }
 
 TEST_F(AppTest, AListWhereOneValueIsWantedIsRefused) {

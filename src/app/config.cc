@@ -2,6 +2,8 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <limits>
+#include <optional>
 
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
@@ -38,6 +40,29 @@ std::vector<std::string> split_list(std::string_view text) {
   return parts;
 }
 
+// "900M", "8G" (powers of 1024) or a number of bytes.
+std::optional<int64_t> parse_size(std::string_view text) {
+  constexpr std::string_view units = "KMGT";
+  int shift = 0;
+  if (const size_t unit = text.empty() ? text.npos : units.find(text.back()); unit != text.npos) {
+    shift = 10 * (static_cast<int>(unit) + 1);
+    text.remove_suffix(1);
+  }
+  int64_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure != std::errc() || end != text.data() + text.size() || number < 0) return {};
+  if (number > std::numeric_limits<int64_t>::max() >> shift) return {};
+  return number << shift;
+}
+
+std::optional<int64_t> parse_number(const SettingSpec& spec, std::string_view text) {
+  if (spec.kind == SettingSpec::Kind::size) return parse_size(text);
+  int64_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure != std::errc() || end != text.data() + text.size()) return {};
+  return number;
+}
+
 }  // namespace
 
 std::string_view origin_name(Origin origin) {
@@ -68,6 +93,13 @@ const std::vector<SettingSpec>& setting_specs() {
       {Kind::integer, "batch-tokens", "256", 16, 4096, "prompt tokens computed in one step"},
       {Kind::integer, "batch-sequences", "16", 1, 256, "answers computed at the same time"},
       {Kind::integer, "queue", "256", 1, 65536, "requests that may wait"},
+      {Kind::size, "memory", "0", 0, int64_t{1} << 50,
+       "memory for models, like 8G or 900M; 0: what the machine has. Experts of a larger model are "
+       "read from disk"},
+      {Kind::text, "speculation", "auto", 0, 0,
+       "guess a second token a step, with models that have a layer for it (MTP); auto: where it is "
+       "faster. Answers stay the same",
+       "off, auto, on"},
       {Kind::text, "isa", "auto", 0, 0, "instruction set", "auto, scalar, avx2, avx512"},
       {Kind::text, "language", "auto", 0, 0, "language of the terminal; auto: the system's",
        "auto, en, fr"},
@@ -103,14 +135,13 @@ base::Result<void> Config::put(std::string_view key, std::vector<std::string> va
   if (spec->kind != SettingSpec::Kind::list && values.size() != 1) {
     return refused("a list", "one value");
   }
-  if (spec->kind == SettingSpec::Kind::integer) {
-    int64_t number = 0;
-    const std::string& text = values.front();
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (failure != std::errc() || end != text.data() + text.size() || number < spec->least ||
-        number > spec->most) {
-      return refused(base::shown_name(text),
-                     fmt::format("a whole number from {} to {}", spec->least, spec->most));
+  const bool size = spec->kind == SettingSpec::Kind::size;
+  if (size || spec->kind == SettingSpec::Kind::integer) {
+    const auto number = parse_number(*spec, values.front());
+    if (!number || *number < spec->least || *number > spec->most) {
+      return refused(base::shown_name(values.front()),
+                     size ? "a size like 8G or 900M"
+                          : fmt::format("a whole number from {} to {}", spec->least, spec->most));
     }
   }
   if (!spec->words.empty() && !is_word_of(spec->words, values.front())) {
@@ -199,7 +230,9 @@ const std::string& Config::text(std::string_view key) const {
 }
 
 int64_t Config::integer(std::string_view key) const {
-  return std::strtoll(text(key).c_str(), nullptr, 10);
+  const SettingSpec* spec = find_spec(key);
+  CHECK(spec != nullptr, "a key of the table");
+  return parse_number(*spec, text(key)).value_or(0);  // put() has refused what is no number
 }
 
 const std::vector<std::string>& Config::list(std::string_view key) const {

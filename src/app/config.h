@@ -17,10 +17,10 @@ enum class Origin { standard, file, environment, flag };
 std::string_view origin_name(Origin origin);
 
 struct SettingSpec {
-  enum class Kind { text, integer, list } kind;
+  enum class Kind { text, integer, size, list } kind;
   std::string_view key;         // "listen"; flag "--listen", variable "NAUTILE_LISTEN"
   std::string_view standard;    // default, as text
-  int64_t least = 0, most = 0;  // integers only
+  int64_t least = 0, most = 0;  // integers, and sizes in bytes
   std::string_view help;
   std::string_view words = {};  // "auto, en, fr": the only values there are; empty: any text
 };
@@ -40,7 +40,7 @@ class Config {
                                    const std::map<std::string, std::vector<std::string>>& flags);
 
   const std::string& text(std::string_view key) const;
-  int64_t integer(std::string_view key) const;
+  int64_t integer(std::string_view key) const;  // of a size: its bytes
   const std::vector<std::string>& list(std::string_view key) const;
   const std::map<std::string, Setting, std::less<>>& all() const { return settings_; }
 

@@ -27,6 +27,7 @@ base::Result<OneShot> open_one_shot(const Session& session, const OneShotOptions
   runner.kv_pages = std::max(1, pages * options.sequences);
   runner.batch_tokens_max = options.batch_tokens;
   runner.context_tokens_max = options.tokens_max;
+  runner.memory_bytes_max = static_cast<uint64_t>(config.integer("memory"));
   runner.mtp = options.mtp;
   ASSIGN(opened.runner, model::make_runner(*opened.files, runner));
   return opened;

@@ -217,7 +217,9 @@ base::Json engine_settings(const ServePlan& plan) {
                              {"kv_mib", static_cast<int64_t>(plan.engine.kv_bytes >> 20)},
                              {"kv_type", plan.engine.kv_type},
                              {"batch_tokens_max", plan.engine.batch_tokens_max},
-                             {"prompt_chunk_tokens", plan.engine.prompt_chunk_tokens}});
+                             {"prompt_chunk_tokens", plan.engine.prompt_chunk_tokens},
+                             {"memory_bytes", static_cast<int64_t>(plan.engine.memory_bytes_max)},
+                             {"speculation", static_cast<int>(plan.engine.speculation)}});
 }
 
 base::Result<ServePlan> read_engine_settings(const base::Json& json) {
@@ -232,6 +234,9 @@ base::Result<ServePlan> read_engine_settings(const base::Json& json) {
   plan.engine.waiting_max = fields.number("waiting_max");
   plan.engine.kv_tokens = fields.number("kv_tokens");
   plan.engine.prompt_chunk_tokens = fields.number("prompt_chunk_tokens");
+  plan.engine.memory_bytes_max = static_cast<uint64_t>(fields.integer("memory_bytes"));
+  plan.engine.speculation = static_cast<engine::SpeculationMode>(
+      std::clamp(fields.number("speculation"), 0, static_cast<int>(engine::SpeculationMode::on)));
   for (const base::Json& path : fields.list("paths")) {
     if (path.is_string()) plan.model_paths.push_back(path.as_string());
   }

@@ -49,7 +49,9 @@ void offer_setting(CLI::App* verb, Session& session, std::string_view key) {
         session.flags[key] = values;
       },
       std::string(spec->help) + (spec->words.empty() ? "" : fmt::format(": {}", spec->words)));
-  option->type_name(spec->kind == SettingSpec::Kind::integer ? "N" : "VALUE");
+  option->type_name(spec->kind == SettingSpec::Kind::integer ? "N"
+                    : spec->kind == SettingSpec::Kind::size  ? "SIZE"
+                                                             : "VALUE");
   option->default_str(std::string(spec->standard));
   option->expected(1);
   if (spec->kind == SettingSpec::Kind::list) {

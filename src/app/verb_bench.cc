@@ -193,7 +193,7 @@ void add_bench(CLI::App& root, Session& session) {
       ->check(CLI::Range(0, 1 << 20));
   verb->add_option("--repeat", options->repeat, "measurements of each")->check(CLI::Range(1, 1000));
   verb->add_flag("--json", options->json, "one JSON object");
-  for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);
+  for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);
   verb->callback([&session, options] {
     session.run = [&session, options] { return run_bench(session, *options); };
   });

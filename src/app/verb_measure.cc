@@ -232,7 +232,7 @@ void add_measure(CLI::App& root, Session& session) {
                    "each position; -: stdout, and the summary goes to stderr")
       ->required();
   verb->add_flag("--exact", logits->exact, "f32 activations on decoded weights (slow)");
-  for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);
+  for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);
   verb->callback([&session, logits] {
     session.run = [&session, logits] { return write_logits(session, *logits); };
   });
@@ -250,7 +250,7 @@ void add_measure(CLI::App& root, Session& session) {
       ->check(CLI::Range(2, 1 << 20));
   verb->add_flag("--top1", perplexity->top1, "also the likeliest id after each position");
   verb->add_flag("--exact", perplexity->exact, "f32 activations on decoded weights (slow)");
-  for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);
+  for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);
   verb->callback([&session, perplexity] {
     session.run = [&session, perplexity] { return print_perplexity(session, *perplexity); };
   });

@@ -382,7 +382,7 @@ void add_run(CLI::App& root, Session& session) {
   verb->add_flag("--json", options->json, "one JSON object: text, ids, logprobs, usage");
   verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
   verb->add_flag("--ignore-eos", options->ignore_end, "go on after an end token");
-  for (const char* key : {"threads", "context", "isa"}) offer_setting(verb, session, key);
+  for (const char* key : {"threads", "context", "isa", "memory", "speculation"}) offer_setting(verb, session, key);
   verb->callback([&session, options] {
     session.run = [&session, options] { return run_model(session, *options); };
   });
