@@ -28,6 +28,7 @@ base::Result<OneShot> open_one_shot(const Session& session, const OneShotOptions
   runner.batch_tokens_max = options.batch_tokens;
   runner.context_tokens_max = options.tokens_max;
   runner.memory_bytes_max = static_cast<uint64_t>(config.integer("memory"));
+  runner.program_bytes = model::resident_memory_bytes();
   runner.mtp = options.mtp;
   ASSIGN(opened.runner, model::make_runner(*opened.files, runner));
   return opened;

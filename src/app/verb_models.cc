@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "format/model_files.h"
+#include "model/decoder.h"
 #include "pull/catalogue.h"
 
 namespace app {
@@ -143,10 +144,6 @@ base::Json describe(const StoredModel& stored, const format::ModelFiles& files,
                                       : int64_t{2} * config->kv_heads * config->head_dim;
     const int64_t kv_bytes_per_token = 2 * config->layers * width;
     object.set("kv_bytes_per_token", kv_bytes_per_token);
-    const int64_t needed = static_cast<int64_t>(files.bytes_total()) + 8192 * kv_bytes_per_token +
-                           (int64_t{300} << 20);
-    object.set("memory_bytes_for_8k_context", needed);
-    object.set("fits", static_cast<uint64_t>(needed) <= available_memory_bytes());
   }
   return object;
 }
@@ -156,12 +153,39 @@ struct ShowOptions {
   bool json = false, metadata = false;
 };
 
+// How the model would fit into this machine's memory now, or into the setting, with 8192 positions.
+base::Result<void> describe_fit(const Session& session, const format::ModelFiles& files,
+                                base::Json& object) {
+  constexpr int tokens = 8192;
+  constexpr uint64_t program_bytes = 64 << 20;  // about: vocabularies are not read here
+  ASSIGN(const Config settings, session.config());
+  base::Pool pool(std::max(1, static_cast<int>(std::thread::hardware_concurrency())), 0);
+  const auto memory = static_cast<uint64_t>(settings.integer("memory"));
+  model::RunnerOptions runner;
+  runner.pool = &pool;
+  runner.kv_pages = tokens / model::page_tokens;
+  runner.context_tokens_max = tokens;
+  runner.batch_tokens_max = static_cast<int>(settings.integer("batch-tokens"));
+  runner.memory_bytes_max = memory > 0 ? memory : model::available_memory_bytes();
+  runner.program_bytes = program_bytes;
+  ASSIGN(const model::MemoryPlan plan, model::Decoder::plan(files, runner));
+  object.set("memory_bytes_for_8k_context", static_cast<int64_t>(plan.total_bytes()));
+  object.set("fits", plan.total_bytes() <= runner.memory_bytes_max);
+  if (plan.expert_places > 0) {
+    object.set("experts_in_memory", plan.expert_places);
+    object.set("bytes_read_from_disk", static_cast<int64_t>(plan.disk_bytes()));
+  }
+  return {};
+}
+
 base::Result<int> show_model(const Session& session, const ShowOptions& options) {
   ASSIGN(const StoredModel stored, find_model(session.places, options.model));
   ASSIGN(const auto files, format::ModelFiles::open(stored.path));
   const auto config = files->config();
   base::Json object = describe(stored, *files, config ? &*config : nullptr);
-  if (!config) object.set("not_runnable", config.error().message());
+  const auto fit = config ? describe_fit(session, *files, object)
+                          : base::Result<void>(base::fail(config.error()));
+  if (!fit) object.set("not_runnable", fit.error().message());
   if (options.metadata) object.set("metadata", files->metadata());
   if (options.json) {
     std::printf("%s\n", object.dump().c_str());
@@ -256,6 +280,7 @@ void add_models(CLI::App& root, Session& session) {
   verb->add_option("MODEL", show->model, "name, file or directory")->required();
   verb->add_flag("--json", show->json, "one JSON object");
   verb->add_flag("--metadata", show->metadata, "also the file's own keys");
+  offer_setting(verb, session, "memory");
   verb->callback(
       [&session, show] { session.run = [&session, show] { return show_model(session, *show); }; });
 

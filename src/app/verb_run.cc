@@ -320,7 +320,11 @@ base::Result<int> run_model(const Session& session, const RunOptions& options) {
   engine_settings.models = {
       {stored.name, stored.path, stored.starter, static_cast<int>(config.integer("context"))}};
   engine_settings.exact = options.exact;
+  engine_settings.running_max = 1;
   if (options.exact) engine_settings.kv_type.clear();  // exact mode keeps keys and values in f32
+  engine_settings.announce = [](std::string_view line) {
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+  };
   ASSIGN(const auto client, engine::make_local_client(engine_settings));
   tell_context(session, config, client->models().front());
   // The first Ctrl-C stops the answer, a second one within it the program.
@@ -382,7 +386,8 @@ void add_run(CLI::App& root, Session& session) {
   verb->add_flag("--json", options->json, "one JSON object: text, ids, logprobs, usage");
   verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
   verb->add_flag("--ignore-eos", options->ignore_end, "go on after an end token");
-  for (const char* key : {"threads", "context", "isa", "memory", "speculation"}) offer_setting(verb, session, key);
+  for (const char* key : {"threads", "context", "isa", "memory", "speculation"})
+    offer_setting(verb, session, key);
   verb->callback([&session, options] {
     session.run = [&session, options] { return run_model(session, *options); };
   });

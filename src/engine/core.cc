@@ -292,8 +292,13 @@ void Engine::handle_loaded(Mail& mail) {
   slot.used_ns = parts_.clock->monotonic_ns();
   log(fmt::format("model {} loaded in {} ms", slot.source->status().id,
                   (slot.used_ns - slot.load_began_ns) / 1'000'000));
+  model::ModelRunner& runner = (*mail.loaded)->runner();
   LaneOptions lane{options_.running_max, options_.prompt_chunk_tokens, options_.prefix_cache,
                    options_.speculation};
+  // Nearly every expert is read for each chunk of a prompt: as few chunks as possible.
+  if (runner.info().expert_places > 0 && lane.prompt_chunk_tokens == 0) {
+    lane.prompt_chunk_tokens = runner.batch_tokens_max();
+  }
   slot.lane =
       std::make_unique<Lane>(*slot.source, std::move(*mail.loaded), lane, *parts_.clock, stats_);
   publish_models();

@@ -38,6 +38,7 @@ struct Setting {
   bool cache = true;
   bool exact = false;
   SpeculationMode speculation = SpeculationMode::automatic;
+  int expert_places = 0;
 };
 
 std::unique_ptr<EngineClient> open(const std::string& family, const Setting& setting) {
@@ -49,6 +50,7 @@ std::unique_ptr<EngineClient> open(const std::string& family, const Setting& set
   options.prefix_cache = setting.cache;
   options.exact = setting.exact;
   options.speculation = setting.speculation;
+  options.expert_places = setting.expert_places;
   options.kv_tokens = 4096;
   if (const char* isa = std::getenv("NAUTILE_ISA")) options.isa = isa;
   auto client = make_local_client(options);
@@ -154,6 +156,26 @@ TEST(Speculation, OnAndOffGiveTheSameTokens) {
       ASSERT_TRUE(on);
       expect_same(answers(*on, requests), expected, std::string(family) + ", guessing, cold");
       expect_same(answers(*on, requests, 1000), expected, std::string(family) + ", guessing, warm");
+    }
+  }
+}
+
+// Experts that are read from disk when they are chosen, and give way to others.
+TEST(ExpertsOnDisk, TokensAreThoseOfTheModelInMemory) {
+  for (const char* family : {"ds-v2-lite", "ds-v3", "kimi-like"}) {
+    auto resident = open(family, {.speculation = SpeculationMode::off});
+    ASSERT_TRUE(resident);
+    auto requests = random_requests(12, cases_per_family() / 4, 320);
+    auto expected = answers(*resident, requests);
+    resident.reset();
+    for (int places : {1, 5}) {
+      auto from_disk = open(family, {.threads = 2,
+                                     .running_max = 4,
+                                     .speculation = SpeculationMode::on,
+                                     .expert_places = places});
+      ASSERT_TRUE(from_disk);
+      expect_same(answers(*from_disk, requests), expected,
+                  fmt::format("{}, {} places", family, places));
     }
   }
 }

@@ -8,9 +8,11 @@
 #include <thread>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/pool.h"
 #include "format/model_files.h"
 #include "model/decoder.h"
+#include "model/disk_estimate.h"
 #include "tensor/linear.h"
 
 namespace engine {
@@ -115,7 +117,9 @@ base::Result<Fit> fit(const format::ModelFiles& files, model::RunnerOptions runn
                       uint64_t memory_bytes_max) {
   bool asked = entry.context_tokens > 0;
   int context = std::min(declared, asked ? entry.context_tokens : default_context_max);
-  int cache = options.kv_tokens > 0 ? options.kv_tokens : std::max(2 * context, cache_tokens_least);
+  // One request at a time needs no second context beside its own.
+  int usual = options.running_max == 1 ? context : std::max(2 * context, cache_tokens_least);
+  int cache = options.kv_tokens > 0 ? options.kv_tokens : usual;
   bool fixed = options.kv_tokens > 0 || options.kv_bytes > 0;
   if (options.kv_bytes > 0) {
     runner.kv_pages = 1;
@@ -130,6 +134,8 @@ base::Result<Fit> fit(const format::ModelFiles& files, model::RunnerOptions runn
     fit.context_tokens = std::min(context, fit.kv_pages * model::page_tokens);
     runner.kv_pages = fit.kv_pages;
     runner.context_tokens_max = fit.context_tokens;
+    // A second context is given up before experts go to disk, a part of the first one is not.
+    runner.experts_on_disk = fixed || cache <= context;
     ASSIGN(fit.plan, model::Decoder::plan(files, runner));
     if (memory_bytes_max == 0 || fit.plan.total_bytes() <= memory_bytes_max) return fit;
     if (fixed) return fit;
@@ -142,6 +148,47 @@ base::Result<Fit> fit(const format::ModelFiles& files, model::RunnerOptions runn
       return fit;
     }
   }
+}
+
+// With guessing by choice, its layer is loaded only where there is room for it in memory.
+base::Result<Fit> fit_with_speculation(const format::ModelFiles& files,
+                                       model::RunnerOptions& runner, int declared,
+                                       const ModelEntry& entry, const EngineOptions& options) {
+  const uint64_t most = runner.memory_bytes_max;
+  runner.mtp = options.speculation != SpeculationMode::off;
+  ASSIGN(Fit fitted, fit(files, runner, declared, entry, options, most));
+  bool room = most == 0 || fitted.plan.total_bytes() <= most;
+  if (options.speculation == SpeculationMode::automatic &&
+      (!room || fitted.plan.expert_places > 0)) {
+    runner.mtp = false;
+    ASSIGN(fitted, fit(files, runner, declared, entry, options, most));
+  }
+  runner.expert_places = fitted.plan.expert_places;
+  return fitted;
+}
+
+double gib(double bytes) { return bytes / (1 << 30); }
+
+// The model's fit, for people; before it is loaded.
+void announce(const ModelEntry& entry, const EngineOptions& options,
+              const format::ModelFiles& files, const model::RunnerOptions& runner,
+              const model::MemoryPlan& plan) {
+  if (!options.announce) return;
+  options.announce(fmt::format("{}: {}", entry.id, model::memory_text(plan)));
+  if (plan.expert_places == 0) return;
+  std::string speed;
+  auto estimate = model::estimate_from_disk(files, runner, plan, base::SystemClock());
+  if (estimate) {
+    speed = fmt::format(
+        "; about {:.2g} tokens/s once warm ({:.2f} GiB from disk a token, at {:.2f} GiB/s)",
+        estimate->tokens_per_s(), gib(estimate->disk_bytes_per_token),
+        gib(estimate->disk_bytes_per_s));
+  }
+  options.announce(
+      fmt::format("{} is larger than the memory: {} of the {} experts of each layer stay "
+                  "in it, {:.1f} GiB are read from disk as they are chosen{}",
+                  entry.id, plan.expert_places, plan.experts,
+                  gib(static_cast<double>(plan.disk_bytes())), speed));
 }
 
 base::Result<std::shared_ptr<const text::ChatTemplate>> compile_template(
@@ -183,7 +230,8 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
       std::clamp(options.batch_tokens_max, batch_tokens_least, batch_tokens_most);
   ASSIGN(runner.kv_dtype, kv_dtype(options.kv_type));
   runner.memory_bytes_max = memory_bytes_max;
-  runner.mtp = options.speculation != SpeculationMode::off;
+  runner.expert_places = options.expert_places;
+  runner.program_bytes = model::resident_memory_bytes();
   Fit fitting;
   int cores = static_cast<int>(std::thread::hardware_concurrency());
   int threads = std::clamp(options.threads > 0 ? options.threads : cores, 1, threads_max);
@@ -191,9 +239,10 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
     // Work space is counted per thread; the pool that computes is made when the model is loaded.
     base::Pool planned(threads);
     runner.pool = &planned;
-    auto fitted = fit(*files, runner, config.context_tokens_max, entry, options, memory_bytes_max);
+    auto fitted = fit_with_speculation(*files, runner, config.context_tokens_max, entry, options);
     if (!fitted) return base::fail(std::move(fitted).error());
     fitting = *fitted;
+    announce(entry, options, *files, runner, fitting.plan);
     runner.pool = nullptr;
   }
   runner.kv_pages = fitting.kv_pages;

@@ -26,6 +26,8 @@ struct EngineOptions {
   int threads = 0;            // arithmetic threads, the model thread included; 0: one a core
   std::string isa;            // forced instruction set (tensor::choose_isa); empty: the best
   bool exact = false;         // f32 activations: one-shot verbs and goldens only
+  // Experts of each layer that stay in memory, of models that have some; 0: all, or as many as fit.
+  int expert_places = 0;
   // Weights, KV and work space of all resident models together. 0: what the machine has available
   // when the engine starts, less memory_margin_bytes.
   uint64_t memory_bytes_max = 0;
@@ -33,7 +35,7 @@ struct EngineOptions {
   int running_max = 16;               // requests computed at the same time
   int waiting_max = 1024;             // requests in the queue; above: refused as unavailable
   // The key/value cache of a model: positions, or bytes. Both 0: two full contexts, at least 16,384
-  // positions, less where memory is short.
+  // positions, less where memory is short; one context where one request runs at a time.
   int kv_tokens = 0;
   uint64_t kv_bytes = 0;
   std::string kv_type;         // "f16", "bf16", "f32"; empty: f16, or f32 when exact
@@ -47,6 +49,9 @@ struct EngineOptions {
   // Guessing a second id a step, with models that have a layer for it (MTP). The ids stay the same.
   SpeculationMode speculation = SpeculationMode::automatic;
   std::function<void(std::string_view)> log;  // one line, never text of a member; may be empty
+  // What each model will take of the memory (and how fast it will be, if its experts stay on disk),
+  // before it is loaded: a line or two. May be empty.
+  std::function<void(std::string_view)> announce;
 };
 
 inline constexpr int default_context_max = 32'768;

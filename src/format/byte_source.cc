@@ -1,5 +1,6 @@
 #include "format/byte_source.h"
 
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -29,6 +30,13 @@ std::string shown_file(std::string_view name) {
   return shown;
 }
 
+// Direct reads begin and end at multiples of this, in the file and in memory.
+constexpr uint64_t direct_alignment_bytes = 4096;
+
+struct FreeMemory {
+  void operator()(uint8_t* memory) const { std::free(memory); }
+};
+
 class FileSource final : public ByteSource {
  public:
   FileSource(int descriptor, uint64_t size, std::string shown)
@@ -44,13 +52,48 @@ class FileSource final : public ByteSource {
           fmt::format("{}: {} bytes at {} are past the end of the file", shown_, out.size(), at),
           fmt::format("the file has {} bytes", size_));
     }
+    return direct_.load(std::memory_order_relaxed) ? read_direct(at, out) : read_all(at, out, 0);
+  }
+
+  void bypass_page_cache() const override {
+    const int flags = ::fcntl(descriptor_, F_GETFL);
+    if (flags < 0 || ::fcntl(descriptor_, F_SETFL, flags | O_DIRECT) != 0) return;
+    direct_.store(true, std::memory_order_relaxed);
+  }
+
+ private:
+  // Whole aligned blocks, copied from there. A file system that takes O_DIRECT and then refuses the
+  // alignment is read in the ordinary way.
+  base::Result<void> read_direct(uint64_t at, std::span<uint8_t> out) const {
+    const uint64_t begin = at / direct_alignment_bytes * direct_alignment_bytes;
+    const uint64_t need = at + out.size() - begin;
+    const uint64_t whole =
+        (need + direct_alignment_bytes - 1) / direct_alignment_bytes * direct_alignment_bytes;
+    const std::unique_ptr<uint8_t, FreeMemory> blocks(
+        static_cast<uint8_t*>(std::aligned_alloc(direct_alignment_bytes, whole)));
+    if (!blocks) return fail(ErrorKind::out_of_memory, "no memory to read " + shown_);
+    TRY(read_all(begin, {blocks.get(), whole}, whole - need));
+    std::memcpy(out.data(), blocks.get() + (at - begin), out.size());
+    return {};
+  }
+
+  // The last `spare` bytes may be missing: they are past the end of the file.
+  base::Result<void> read_all(uint64_t at, std::span<uint8_t> out, uint64_t spare) const {
     size_t done = 0;
-    while (done < out.size()) {
+    bool ordinary = false;  // direct reading was given up
+    while (done < out.size() - spare) {
       const ssize_t got =
           ::pread(descriptor_, out.data() + done, out.size() - done, static_cast<off_t>(at + done));
       if (got < 0 && errno == EINTR) continue;
+      if (got < 0 && errno == EINVAL && !ordinary) {
+        ordinary = true;
+        direct_.store(false, std::memory_order_relaxed);
+        (void)::fcntl(descriptor_, F_SETFL, ::fcntl(descriptor_, F_GETFL) & ~O_DIRECT);
+        continue;
+      }
       if (got < 0) {
-        return fail(ErrorKind::io, fmt::format("{}: cannot be read", shown_), strerror(errno));
+        return fail(ErrorKind::io, fmt::format("{}: cannot be read", shown_), strerror(errno),
+                    "check the disk that the file lies on, or copy the file to another one");
       }
       if (got == 0) {
         return fail(ErrorKind::io, fmt::format("{}: became shorter while it was read", shown_), "",
@@ -61,8 +104,8 @@ class FileSource final : public ByteSource {
     return {};
   }
 
- private:
   int descriptor_;
+  mutable std::atomic<bool> direct_{false};
   uint64_t size_;
   std::string shown_;
 };

@@ -19,6 +19,9 @@ class ByteSource {
   virtual uint64_t size() const = 0;
   // Fills `out` from byte `at`; an error if the range is not wholly inside.
   virtual base::Result<void> read(uint64_t at, std::span<uint8_t> out) const = 0;
+  // A wish: from now on reads go past the kernel's page cache, which would hold a second copy of
+  // what the reader keeps itself. Reads give the same bytes whether it is granted or not.
+  virtual void bypass_page_cache() const {}
   // How errors call it: the last part of its path, escaped.
   virtual const std::string& shown() const = 0;
 };

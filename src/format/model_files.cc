@@ -34,6 +34,10 @@ base::Result<void> OpenedModel::read(const TensorInfo& tensor, uint64_t from,
   return files_[file]->read(tensor.offset + from, out);
 }
 
+void OpenedModel::bypass_page_cache() const {
+  for (const auto& file : files_) file->bypass_page_cache();
+}
+
 uint64_t OpenedModel::bytes_total() const {
   uint64_t total = 0;
   for (const auto& file : files_) total += file->size();

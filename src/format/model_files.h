@@ -80,6 +80,8 @@ class ModelFiles {
   // Reads [from, from + out.size()) of the tensor's bytes. Any thread.
   virtual base::Result<void> read(const TensorInfo& tensor, uint64_t from,
                                   std::span<uint8_t> out) const = 0;
+  // A wish, for weights that are read again and again: see ByteSource.
+  virtual void bypass_page_cache() const {}
   virtual uint64_t bytes_total() const = 0;
   virtual std::string container() const = 0;  // "GGUF v3", "safetensors"
   // Raw metadata for `nautile show`: GGUF keys or config.json, arrays shortened.

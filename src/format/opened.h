@@ -17,6 +17,7 @@ class OpenedModel : public ModelFiles {
   const TensorInfo* find(std::string_view name) const final;
   base::Result<void> read(const TensorInfo& tensor, uint64_t from,
                           std::span<uint8_t> out) const final;
+  void bypass_page_cache() const final;
   uint64_t bytes_total() const final;
 
  protected:

@@ -63,6 +63,27 @@ WeightOptions weight_options(const Config& c, const RunnerOptions& options) {
   return {options.precision == tensor::Precision::exact, runs_mtp(c, options)};
 }
 
+// Leaves experts on disk if that is asked for, or if it makes the model fit.
+void place_experts(const Config& c, const RunnerOptions& options, const WeightSizes& sizes,
+                   MemoryPlan& plan) {
+  if (!c.moe || sizes.experts == 0) return;
+  int places = std::min(options.expert_places, sizes.experts);
+  if (places == 0) {
+    const uint64_t most = options.memory_bytes_max;
+    const uint64_t others = plan.total_bytes() - sizes.expert_bytes + ExpertCache::buffer_bytes;
+    const bool fits = most == 0 || plan.total_bytes() <= most;
+    if (fits || !options.experts_on_disk || others >= most) return;
+    const uint64_t room = (most - others) / std::max<uint64_t>(1, sizes.place_bytes);
+    places = static_cast<int>(std::min<uint64_t>(room, sizes.experts));
+    if (places < c.moe->experts_used) return;  // every token would read all that it chooses
+  }
+  plan.expert_places = places;
+  plan.experts = sizes.experts;
+  plan.expert_file_bytes = sizes.place_file_bytes;
+  plan.weight_bytes = sizes.resident_bytes() + places * sizes.place_bytes;
+  plan.workspace_bytes += ExpertCache::buffer_bytes;
+}
+
 }  // namespace
 
 Decoder::Decoder() : parts_(std::make_unique<Parts>()) {}
@@ -74,13 +95,19 @@ KvPool& Decoder::kv_pool() { return *parts_->kv; }
 int Decoder::batch_tokens_max() const { return parts_->options.batch_tokens_max; }
 void Decoder::set_tap(Tap tap) { parts_->tap = std::move(tap); }
 void Decoder::set_routing_tap(RoutingTap tap) { parts_->routing_tap = std::move(tap); }
+ExpertCache::Counts Decoder::expert_counts() const {
+  const ExpertCache* cache = parts_->weights.expert_cache.get();
+  return cache ? cache->counts() : ExpertCache::Counts{};
+}
 const uint8_t* Decoder::page_for_test(PageId page) const { return parts_->kv->data(page); }
 
 Result<MemoryPlan> Decoder::plan(const format::ModelFiles& files, const RunnerOptions& options) {
   ASSIGN(const Config config, files.config());
   TRY(check_options(config, options));
   MemoryPlan plan;
-  ASSIGN(plan.weight_bytes, weight_bytes(files, config, weight_options(config, options)));
+  ASSIGN(const WeightSizes sizes, weight_sizes(files, config, weight_options(config, options)));
+  plan.weight_bytes = sizes.total_bytes;
+  plan.program_bytes = options.program_bytes;
   const KvLayout kv = layout_of(config, options);
   plan.kv_bytes = PagedKv::bytes(kv, options.kv_pages);
   const int threads = options.pool->threads(), context = context_of(config, options);
@@ -90,15 +117,16 @@ Result<MemoryPlan> Decoder::plan(const format::ModelFiles& files, const RunnerOp
   if (config.mla) {
     plan.workspace_bytes += tensor::AttentionScratch::bytes(expanded_shape(config, kv), threads, 0);
   }
+  place_experts(config, options, sizes, plan);
   return plan;
 }
 
 Result<std::unique_ptr<Decoder>> Decoder::load(const format::ModelFiles& files,
-                                               const RunnerOptions& options) {
+                                               const RunnerOptions& asked) {
+  RunnerOptions options = asked;
+  if (options.memory_bytes_max == 0) options.memory_bytes_max = available_memory_bytes();
   ASSIGN(const MemoryPlan memory, plan(files, options));
-  const uint64_t available =
-      options.memory_bytes_max > 0 ? options.memory_bytes_max : available_memory_bytes();
-  if (available > 0) TRY(check_memory(memory, available));
+  if (options.memory_bytes_max > 0) TRY(check_memory(memory, options.memory_bytes_max));
 
   std::unique_ptr<Decoder> decoder(new Decoder);
   Parts& p = *decoder->parts_;
@@ -116,11 +144,11 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const format::ModelFiles& files,
     p.expanded = expanded_shape(c, p.kv_layout);
     p.expanded_scratch.emplace(p.expanded, threads, 0);
   }
-  ASSIGN(p.weights,
-         load_weights(files, c, weight_options(c, options), options.load, *options.pool));
+  ASSIGN(p.weights, load_weights(files, c, weight_options(c, options), memory.expert_places,
+                                 options.load, *options.pool));
   p.options.load = {};
-  p.info = {c.architecture,      c.vocab,      c.context_tokens_max,     c.layers,
-            memory.weight_bytes, c.parameters, p.weights.mtp.has_value()};
+  p.info = {c.architecture,      c.vocab,      c.context_tokens_max,      c.layers,
+            memory.weight_bytes, c.parameters, p.weights.mtp.has_value(), memory.expert_places};
   return decoder;
 }
 
@@ -159,8 +187,7 @@ Result<void> Decoder::check(std::span<const Segment> segments) const {
 
 Result<void> Decoder::forward(std::span<Segment> segments, Logits& logits) {
   TRY(check(segments));
-  Step(*parts_).run(segments, logits);
-  return {};
+  return Step(*parts_).run(segments, logits);
 }
 
 Result<void> Decoder::draft(std::span<Segment> segments, Logits& logits) {
@@ -169,8 +196,7 @@ Result<void> Decoder::draft(std::span<Segment> segments, Logits& logits) {
   for (const Segment& s : segments) {
     CHECK(s.ids.size() == 1 && s.kv->length > 0, "a draft follows what has been computed");
   }
-  Step(*parts_).draft(segments, logits);
-  return {};
+  return Step(*parts_).draft(segments, logits);
 }
 
 }  // namespace model

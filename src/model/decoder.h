@@ -19,6 +19,7 @@
 #include <optional>
 
 #include "base/pool.h"
+#include "model/expert_cache.h"
 #include "model/loader.h"
 #include "model/memory.h"
 #include "model/routing.h"
@@ -39,7 +40,13 @@ struct RunnerOptions {
   int batch_tokens_max = 512;
   int context_tokens_max = 0;     // longest sequence; 0: what the file declares
   uint64_t memory_bytes_max = 0;  // refuse to load beyond; 0: what the machine has available
+  uint64_t program_bytes = 0;     // what the process takes besides, counted in the plan
   bool mtp = false;               // load the layer that predicts one id more, if the file has it
+  // Of a model whose weights do not fit in memory_bytes_max: whether its experts may stay on disk
+  // (then `files` must outlive the runner), and for how many of each layer there is a place; 0: for
+  // as many as fit, none if all do.
+  bool experts_on_disk = true;
+  int expert_places = 0;
   LoadOptions load;
 };
 
@@ -47,7 +54,7 @@ struct Parts;
 
 class Decoder final : public ModelRunner {
  public:
-  // What load() would take, from the headers alone.
+  // What load() would take, from the headers alone. memory_bytes_max 0 is no limit here.
   static base::Result<MemoryPlan> plan(const format::ModelFiles& files,
                                        const RunnerOptions& options);
   static base::Result<std::unique_ptr<Decoder>> load(const format::ModelFiles& files,
@@ -68,6 +75,8 @@ class Decoder final : public ModelRunner {
   // For tests: which experts the rows of a layer chose, (rows, experts_used), the best first.
   using RoutingTap = std::function<void(int layer, std::span<const Route> routes)>;
   void set_routing_tap(RoutingTap tap);
+  // With experts on disk: how often steps used one, and read it for that.
+  ExpertCache::Counts expert_counts() const;
   // For tests: kv_layout().page_bytes() bytes.
   const uint8_t* page_for_test(PageId page) const;
 

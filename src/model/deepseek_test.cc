@@ -17,6 +17,7 @@ using golden::Expected;
 using golden::largest_difference;
 using golden::Model;
 using golden::Sequence;
+using golden::Setting;
 using golden::some_ids;
 
 constexpr const char* families[] = {"ds-v2-lite", "ds-v2-group", "ds-v3", "ds-v3-fp8", "kimi-like"};
@@ -253,6 +254,91 @@ TEST(DeepSeek, RowDoesNotDependOnChunksBatchOrThreads) {
   expect_invariance(golden::folder("ds-v2-lite"), tensor::Precision::exact, best, 70, false);
 }
 
+// ---- experts on disk ----------------------------------------------------------------------------
+
+// Bit for bit what the model in memory says, with room for one expert, for those of one token, and
+// for nearly all, whatever the batch.
+void expect_same_from_disk(const std::string& path, const Setting& setting, int vocab_used) {
+  const auto ids = some_ids(150, vocab_used, 8);
+  std::vector<std::vector<float>> wanted;
+  for (const int places : {0, 1, 4, 8}) {
+    SCOPED_TRACE(fmt::format("{}, {} places", path, places));
+    Setting with = setting;
+    with.expert_places = places;
+    Model model(path, with);
+    EXPECT_EQ(model.decoder->info().expert_places, places);
+    size_t i = 0;
+    for (const Head head : {Head::text, Head::mtp}) {
+      if (head == Head::mtp && !setting.mtp) continue;
+      for (const int chunk : {1, 40}) {
+        const auto origin = chunk == 1 ? Origin::sampled : Origin::prompt;
+        const std::span<const int32_t> some(ids.data(), chunk == 1 ? 30 : 150);
+        auto logits = golden::logits_of(model, some, chunk, origin, head);
+        if (places == 0) {
+          wanted.push_back(std::move(logits));
+        } else {
+          golden::expect_same(logits, wanted[i++], model.decoder->info().vocab,
+                              fmt::format("chunk {}", chunk));
+        }
+      }
+    }
+    const auto counts = model.decoder->expert_counts();
+    EXPECT_EQ(counts.read > 0, places > 0);
+    if (places > 1) {
+      EXPECT_LT(counts.read, counts.used);
+    }
+  }
+}
+
+TEST(ExpertsOnDisk, LogitsAreThoseOfTheModelInMemory) {
+  for (const char* family : families) {
+    const bool mtp = std::string(family).starts_with("ds-v3");
+    for (const tensor::Precision precision : {tensor::Precision::exact, tensor::Precision::int8}) {
+      expect_same_from_disk(golden::folder(family),
+                            {.isa = golden::isas().back(), .precision = precision, .mtp = mtp},
+                            250);
+    }
+  }
+  expect_same_from_disk(golden::folder("ds-v2-lite") + "/model.gguf",
+                        {.isa = golden::isas().back()}, 250);
+}
+
+TEST(ExpertsOnDisk, AModelThatDoesNotFitIsPlannedWithTheExpertsThatDo) {
+  const std::string path = fmt::format("{}/disk_plan-{}.gguf", NAUTILE_BINARY_DIR, getpid());
+  SynthShape shape = *named_shape("tiny-deepseek");
+  shape.experts.count = 64;
+  shape.experts.ffn = 512;
+  ASSERT_TRUE(write_synthetic_gguf(path, shape, "Q8_0", 1).has_value());
+  const auto files = format::ModelFiles::open(path);
+  ASSERT_TRUE(files.has_value());
+  base::Pool pool(1);
+  RunnerOptions options;
+  options.pool = &pool;
+  options.kv_pages = 2;
+  const auto whole = Decoder::plan(**files, options);
+  ASSERT_TRUE(whole.has_value());
+  EXPECT_EQ(whole->expert_places, 0);
+  options.memory_bytes_max = whole->total_bytes();
+  EXPECT_EQ(Decoder::plan(**files, options)->expert_places, 0);
+  options.memory_bytes_max = whole->total_bytes() * 3 / 4;
+  const auto part = Decoder::plan(**files, options);
+  EXPECT_GT(part->expert_places, 16);
+  EXPECT_LT(part->expert_places, 64);
+  EXPECT_LE(part->total_bytes(), options.memory_bytes_max);
+  EXPECT_GT(part->total_bytes(), options.memory_bytes_max * 9 / 10);
+  EXPECT_GT(part->disk_bytes(), 0u);
+  // Not allowed, or too little even for one token's experts: refused with the numbers.
+  options.experts_on_disk = false;
+  EXPECT_GT(Decoder::plan(**files, options)->total_bytes(), options.memory_bytes_max);
+  options.experts_on_disk = true;
+  options.memory_bytes_max = part->total_bytes() - part->weight_bytes + (1 << 20);
+  const auto refused = Decoder::load(**files, options);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().kind, base::ErrorKind::out_of_memory);
+  EXPECT_NE(refused.error().why.find("weights"), std::string::npos);
+  std::remove(path.c_str());
+}
+
 class SyntheticExperts : public ::testing::Test {
  protected:
   // Every common block type, in matrices, experts and up projections; removed at the end.
@@ -287,6 +373,11 @@ TEST_F(SyntheticExperts, InstructionSetsAndFormsAgree) {
       EXPECT_LT(largest_difference(logits, first), 5e-3) << tensor::isa_name(isa);
     }
   }
+}
+
+TEST_F(SyntheticExperts, OnDiskGiveTheSameLogitsForEveryBlockType) {
+  expect_same_from_disk(path_, {.isa = golden::isas().back(), .precision = tensor::Precision::int8},
+                        512);
 }
 
 TEST_F(SyntheticExperts, PlanIsWhatLoadingTakes) {

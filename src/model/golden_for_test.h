@@ -66,6 +66,7 @@ struct Setting {
   int batch_tokens_max = 1024;
   int kv_pages = 96;
   bool mtp = false;
+  int expert_places = 0;  // of each layer; the other experts are read from disk
 };
 
 // What NAUTILE_ISA forces, else plain C++ and the best of this machine.
@@ -96,6 +97,7 @@ struct Model {
     options.kv_pages = setting.kv_pages;
     options.batch_tokens_max = setting.batch_tokens_max;
     options.mtp = setting.mtp;
+    options.expert_places = setting.expert_places;
     auto loaded = Decoder::load(*files, options);
     if (!loaded) throw std::runtime_error(loaded.error().message());
     decoder = std::move(*loaded);

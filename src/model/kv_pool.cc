@@ -28,6 +28,7 @@ base::Result<std::unique_ptr<PagedKv>> PagedKv::create(const KvLayout& layout, i
   std::unique_ptr<PagedKv> pool(new PagedKv);
   ASSIGN(pool->memory_, tensor::WeightArena::create(bytes(layout, pages)));
   ASSIGN(pool->base_, pool->memory_.allocate(bytes(layout, pages)));
+  pool->memory_.reserve();
   pool->page_bytes_ = layout.page_bytes();
   pool->stride_ = tensor::arena_bytes(pool->page_bytes_);
   pool->references_.resize(pages);

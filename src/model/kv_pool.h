@@ -1,6 +1,7 @@
 // PagedKv: the KvPool of a runner on this machine. One mapping of `pages` * page_bytes, in huge
-// pages; memory that no page used yet is not resident. A page that had an owner is zeroed when it
-// is taken again.
+// pages, taken from the machine as a whole when it is made: no answer fails for memory half way,
+// and the program takes what it said that it would. A page that had an owner is zeroed when it is
+// taken again.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@ namespace model {
 
 class PagedKv final : public KvPool {
  public:
-  // What create() takes of the machine once every page is in use.
+  // What create() takes of the machine.
   static uint64_t bytes(const KvLayout& layout, int pages);
   static base::Result<std::unique_ptr<PagedKv>> create(const KvLayout& layout, int pages);
 

@@ -5,7 +5,8 @@
 #include <mutex>
 #include <vector>
 
-#include "model/weight_plan.h"
+#include "model/expert_cache.h"
+#include "model/weight_reader.h"
 #include "tensor/dtype.h"
 
 namespace model {
@@ -13,8 +14,6 @@ namespace {
 
 using base::ErrorKind;
 using base::Result;
-
-constexpr int64_t read_bytes = 1 << 20;  // at a time and thread
 
 uint64_t arena_bytes_of(const std::vector<WeightItem>& items) {
   uint64_t total = 0;
@@ -50,37 +49,23 @@ class Reader {
   }
 
  private:
-  // Rows are read and packed by whole panels, several threads at once.
+  // Several threads at once.
   Result<void> read_matrices(const WeightItem& item, uint8_t* memory) {
-    const int64_t row = tensor::row_bytes(item.dtype, item.cols);
-    const int64_t chunk =
-        std::max<int64_t>(1, read_bytes / row / tensor::panel_rows) * tensor::panel_rows;
-    const int64_t chunks = (item.rows + chunk - 1) / chunk;  // of one matrix
+    const int64_t chunks = chunk_count(item);  // of one matrix
     return each_chunk(chunks * item.count, [&](int64_t i, int thread) -> Result<void> {
-      const int64_t m = i / chunks, first = i % chunks * chunk;
-      const int64_t count = std::min(chunk, item.rows - first);
-      ASSIGN(const uint8_t* rows, read_rows(item, m, first, count, thread));
-      tensor::pack_rows(item.matrices[m], memory + m * item.matrix_bytes, first, rows, count);
-      if (thread == 0) report((m * item.rows + first + count) * row);
+      const int64_t m = i / chunks;
+      TRY(read_chunk(files_, item, m, i % chunks, memory + m * item.matrix_bytes,
+                     buffers_[thread]));
+      if (thread == 0) report(item.tensor->bytes * (i + 1) / (chunks * item.count));
       return {};
     });
-  }
-
-  // `count` rows of matrix m as the file has them, in the thread's buffer.
-  Result<const uint8_t*> read_rows(const WeightItem& item, int64_t m, int64_t first, int64_t count,
-                                   int thread) {
-    const int64_t row = tensor::row_bytes(item.tensor->dtype, item.source_cols());
-    std::vector<uint8_t>& buffer = buffers_[thread];
-    if (static_cast<int64_t>(buffer.size()) < count * row) buffer.resize(count * row);
-    const int64_t from = item.first_row + m * item.row_step + first;
-    TRY(files_.read(*item.tensor, from * row, {buffer.data(), size_t(count * row)}));
-    return buffer.data();
   }
 
   Result<void> turn_matrices(const WeightItem& item, uint8_t* memory) {
     const int64_t row = tensor::row_bytes(item.tensor->dtype, item.source_cols());
     return each_chunk(item.count, [&](int64_t m, int thread) -> Result<void> {
-      ASSIGN(const uint8_t* rows, read_rows(item, m, 0, item.source_rows(), thread));
+      ASSIGN(const uint8_t* rows,
+             read_rows(files_, item, m, 0, item.source_rows(), buffers_[thread]));
       std::vector<float> numbers(item.rows * item.cols), line(item.source_cols());
       for (int64_t r = 0; r < item.source_rows(); ++r) {
         tensor::decode_row(item.tensor->dtype, rows + r * row, line.data(), item.source_cols());
@@ -108,10 +93,10 @@ class Reader {
 
   Result<void> read_table(const WeightItem& item, uint8_t* memory) {
     const int64_t bytes = item.bytes;
-    return each_chunk((bytes + read_bytes - 1) / read_bytes,
+    return each_chunk((bytes + chunk_bytes - 1) / chunk_bytes,
                       [&](int64_t i, int thread) -> Result<void> {
-                        const int64_t first = i * read_bytes;
-                        const int64_t count = std::min(read_bytes, bytes - first);
+                        const int64_t first = i * chunk_bytes;
+                        const int64_t count = std::min(chunk_bytes, bytes - first);
                         TRY(files_.read(*item.tensor, first, {memory + first, size_t(count)}));
                         if (thread == 0) report(first + count);
                         return {};
@@ -166,20 +151,42 @@ class Reader {
 
 }  // namespace
 
-Result<uint64_t> weight_bytes(const format::ModelFiles& files, const Config& config,
-                              const WeightOptions& weights) {
+Result<WeightSizes> weight_sizes(const format::ModelFiles& files, const Config& config,
+                                 const WeightOptions& options) {
   Weights unused;
-  ASSIGN(const std::vector<WeightItem> items, plan_weights(files, config, weights, unused));
-  return arena_bytes_of(items);
+  ASSIGN(const std::vector<WeightItem> items, plan_weights(files, config, options, unused));
+  WeightSizes sizes;
+  for (const WeightItem& item : items) {
+    sizes.total_bytes += tensor::arena_bytes(item.bytes);
+    if (item.expert_layer < 0) {
+      if (item.matrices) sizes.decoded_bytes += item.bytes;
+      continue;
+    }
+    sizes.expert_bytes += tensor::arena_bytes(item.bytes);
+    sizes.experts = item.count;
+    sizes.place_bytes += tensor::arena_bytes(item.matrix_bytes);
+    sizes.place_file_bytes += item.tensor->bytes / item.count;
+  }
+  return sizes;
 }
 
 Result<Weights> load_weights(const format::ModelFiles& files, const Config& config,
-                             const WeightOptions& options, const LoadOptions& load,
-                             base::Pool& pool) {
+                             const WeightOptions& options, int expert_places,
+                             const LoadOptions& load, base::Pool& pool) {
   Weights weights;
-  ASSIGN(const std::vector<WeightItem> items, plan_weights(files, config, options, weights));
+  ASSIGN(std::vector<WeightItem> items, plan_weights(files, config, options, weights));
+  std::vector<WeightItem> experts;
+  if (expert_places > 0) {
+    const auto first = std::stable_partition(
+        items.begin(), items.end(), [](const WeightItem& item) { return item.expert_layer < 0; });
+    experts.assign(first, items.end());
+    items.erase(first, items.end());
+  }
   ASSIGN(weights.arena, tensor::WeightArena::create(arena_bytes_of(items)));
   TRY(Reader(files, load, pool).read(items, weights.arena));
+  if (!experts.empty()) {
+    ASSIGN(weights.expert_cache, ExpertCache::create(files, std::move(experts), expert_places));
+  }
   return weights;
 }
 

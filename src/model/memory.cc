@@ -5,6 +5,7 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <unistd.h>
 
 namespace model {
 namespace {
@@ -57,11 +58,30 @@ uint64_t control_group_bytes() {
 
 std::string mib(uint64_t bytes) { return fmt::format("{} MiB", (bytes + (1 << 20) - 1) >> 20); }
 
+std::string parts_text(const MemoryPlan& plan) {
+  std::string text =
+      fmt::format("weights {}, key/value cache {}, work space {}", mib(plan.weight_bytes),
+                  mib(plan.kv_bytes), mib(plan.workspace_bytes));
+  if (plan.program_bytes > 0) text += ", program " + mib(plan.program_bytes);
+  return text;
+}
+
 }  // namespace
 
 uint64_t available_memory_bytes() {
   const uint64_t least = std::min(meminfo_available_bytes(), control_group_bytes());
   return least == unknown ? 0 : least;
+}
+
+uint64_t resident_memory_bytes() {
+  std::ifstream file("/proc/self/statm");
+  uint64_t size = 0, resident = 0;
+  if (!(file >> size >> resident)) return 0;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::string memory_text(const MemoryPlan& plan) {
+  return fmt::format("{} of memory: {}", mib(plan.total_bytes()), parts_text(plan));
 }
 
 base::Result<void> check_memory(const MemoryPlan& plan, uint64_t available_bytes) {
@@ -70,8 +90,7 @@ base::Result<void> check_memory(const MemoryPlan& plan, uint64_t available_bytes
       base::ErrorKind::out_of_memory,
       fmt::format("the model needs {} of memory and {} is available", mib(plan.total_bytes()),
                   mib(available_bytes)),
-      fmt::format("weights {}, key/value cache {}, work space {}", mib(plan.weight_bytes),
-                  mib(plan.kv_bytes), mib(plan.workspace_bytes)),
+      parts_text(plan),
       "choose a smaller model or quantisation, a shorter context, or free some memory");
 }
 

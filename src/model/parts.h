@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/decoder.h"
+#include "model/expert_cache.h"
 #include "model/kv_pool.h"
 #include "model/rope.h"
 #include "model/weights.h"

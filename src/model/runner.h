@@ -49,7 +49,8 @@ struct ModelInfo {
   int layers = 0;
   uint64_t weight_bytes = 0;
   uint64_t parameters = 0;
-  bool mtp = false;  // draft() and Head::mtp are there
+  bool mtp = false;       // draft() and Head::mtp are there
+  int expert_places = 0;  // experts of a layer that are in memory at a time; 0: all of them
 };
 
 class ModelRunner {

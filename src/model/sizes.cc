@@ -60,7 +60,7 @@ uint64_t latent_bytes(const Config& c, const RunnerOptions& options, uint64_t ro
 uint64_t expert_bytes(const Config& c, uint64_t rows) {
   const format::MoeConfig& m = *c.moe;
   const uint64_t places = rows * m.experts_used, hidden = c.hidden, width = m.expert_ffn;
-  const uint64_t routing = places * (sizeof(Route) + 4) + 4 * (m.experts + 1);
+  const uint64_t routing = places * (sizeof(Route) + 4) + 4 * (3 * m.experts + 1);
   const uint64_t scores = 4 * rows * m.experts + quantized(rows, hidden);
   const uint64_t inside =
       4 * places * (hidden + width) + quantized(places, std::max(hidden, width));

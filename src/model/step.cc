@@ -22,7 +22,7 @@ Step::Step(Parts& parts)
       pool_(*parts.options.pool),
       workspace_(*parts.workspace) {}
 
-void Step::run(std::span<Segment> segments, Logits& logits) {
+base::Result<void> Step::run(std::span<Segment> segments, Logits& logits) {
   const Workspace::Mark outer(workspace_);
   int rows = 0;
   for (const Segment& s : segments) rows += static_cast<int>(s.ids.size());
@@ -34,7 +34,7 @@ void Step::run(std::span<Segment> segments, Logits& logits) {
     tap(-1);
     for (int i = 0; i < c_.layers; ++i) {
       // Every row of the last layer is computed where somebody looks at it.
-      layer(p_.weights.layers[i], i, i == c_.layers - 1 && !p_.info.mtp);
+      TRY(layer(p_.weights.layers[i], i, i == c_.layers - 1 && !p_.info.mtp));
       tap(i);
     }
     if (states) {
@@ -44,10 +44,11 @@ void Step::run(std::span<Segment> segments, Logits& logits) {
     head(p_.weights.final_norm, p_.weights.head, logits);
   }
   if (states) {
-    Step(p_).follow(segments, states, logits);
+    TRY(Step(p_).follow(segments, states, logits));
     save_states(segments, states);  // after the one before the first row has been read
   }
   for (Segment& s : segments) s.kv->length += static_cast<int>(s.ids.size());
+  return {};
 }
 
 // `slot_shift`: an id at position p of its sequence stands in slot p and computes position
@@ -169,11 +170,11 @@ void Step::add_residual_pass(const tensor::PackedMatrix& w, const tensor::QuantR
   linear(w, quantize(rest, x.n, x.k, {&w}), {y, stride, nullptr, true});
 }
 
-void Step::layer(const LayerWeights& w, int index, bool last) {
+base::Result<void> Step::layer(const LayerWeights& w, int index, bool last) {
   norm(x_, w.attention_norm, normed_, b_.rows, c_.rms_eps);
   c_.mla ? latent_project(w.latent, index) : dense_project(w.dense, index);
   const int rows = last ? b_.kept : b_.rows;
-  if (rows == 0) return;
+  if (rows == 0) return {};
   const std::span<const RowRange> ranges =
       last ? std::span<const RowRange>(b_.kept_ranges, b_.kept_segments)
            : std::span<const RowRange>(b_.ranges, b_.segments);
@@ -184,8 +185,9 @@ void Step::layer(const LayerWeights& w, int index, bool last) {
     linear(w.o, quantize(heads_, rows, heads_width(c_), {&w.o}), {x_, c_.hidden, nullptr, true});
   }
   norm(x_, w.ffn_norm, normed_, rows, c_.rms_eps);
-  if (w.experts) experts(*w.experts, rows, index);
+  if (w.experts) TRY(experts(*w.experts, rows, index));
   if (w.has_ffn) feed_forward(w.ffn, rows);
+  return {};
 }
 
 // Only the rows that go on stay in x_.

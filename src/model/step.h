@@ -31,9 +31,9 @@ class Step {
   explicit Step(Parts& parts);
 
   // Through all layers; logits of the head that the segments want.
-  void run(std::span<Segment> segments, Logits& logits);
+  base::Result<void> run(std::span<Segment> segments, Logits& logits);
   // The MTP layer alone, on ids that follow their sequences.
-  void draft(std::span<Segment> segments, Logits& logits);
+  base::Result<void> draft(std::span<Segment> segments, Logits& logits);
 
  private:
   void begin(std::span<const Segment> segments, Head want, int slot_shift);
@@ -41,7 +41,7 @@ class Step {
   void describe(std::span<const Segment> segments);
   void keep(const Segment& segment, const RowRange& range);
   void embed(const Embedding& embedding, float* to, int64_t stride);
-  void layer(const LayerWeights& w, int index, bool last);
+  base::Result<void> layer(const LayerWeights& w, int index, bool last);
   void drop_rows();
   void feed_forward(const FeedForwardWeights& w, int rows);
   void head(const float* norm_weight, const tensor::PackedMatrix& w, Logits& logits);
@@ -77,14 +77,18 @@ class Step {
                    int first_head, const tensor::KvBlockLayout& layout, uint8_t* blocks);
 
   // step_experts.cc
-  void experts(const ExpertWeights& w, int rows, int index);
-  void run_experts(const ExpertWeights& w, int rows, const Route* routes);
-  void sort_routes(std::span<const Route> routes, int* first, int* place) const;
+  base::Result<void> experts(const ExpertWeights& w, int rows, int index);
+  base::Result<void> run_experts(const ExpertWeights& w, int rows, const Route* routes, int index);
+  std::span<const int> expert_order(std::span<const int> counts, int rows, int index);
+  void sort_routes(std::span<const Route> routes, std::span<const int> order, int* counts,
+                   int* first, int* place) const;
+  void run_some_experts(const ExpertWeights& w, std::span<const int> experts, const int* first,
+                        float* x, float* inner);
 
   // step_mtp.cc
   float* state_of(PageId page, int position) const;
   void save_states(std::span<const Segment> segments, const float* states) const;
-  void follow(std::span<const Segment> segments, const float* states, Logits& logits);
+  base::Result<void> follow(std::span<const Segment> segments, const float* states, Logits& logits);
   void join(const float* const* before);
 
   Parts& p_;

@@ -38,7 +38,8 @@ void Step::save_states(std::span<const Segment> segments, const float* states) c
 
 // After the main layers of the same segments, whose states are `states` (rows, hidden): the layer's
 // keys for every id, and the rows that want its logits.
-void Step::follow(std::span<const Segment> segments, const float* states, Logits& logits) {
+base::Result<void> Step::follow(std::span<const Segment> segments, const float* states,
+                                Logits& logits) {
   const Workspace::Mark mark(workspace_);
   begin(segments, Head::mtp, mtp_shift);
   const float** before = workspace_.take<const float*>(b_.rows);
@@ -54,16 +55,17 @@ void Step::follow(std::span<const Segment> segments, const float* states, Logits
   join(before);
   const MtpWeights& w = *p_.weights.mtp;
   if (b_.kept > 0) {
-    layer(w.layer, c_.layers, true);
+    TRY(layer(w.layer, c_.layers, true));
     head(w.head_norm, w.head.data ? w.head : p_.weights.head, logits);
   } else if (b_.rows > 0) {
     norm(x_, w.layer.attention_norm, normed_, b_.rows, c_.rms_eps);
     latent_keys(w.layer.latent, quantize(normed_, b_.rows, c_.hidden, {&w.layer.latent.kv_a}),
                 c_.layers);
   }
+  return {};
 }
 
-void Step::draft(std::span<Segment> segments, Logits& logits) {
+base::Result<void> Step::draft(std::span<Segment> segments, Logits& logits) {
   const Workspace::Mark mark(workspace_);
   std::vector<Segment>& wanting = p_.draft_segments;
   wanting.assign(segments.begin(), segments.end());
@@ -76,8 +78,9 @@ void Step::draft(std::span<Segment> segments, Logits& logits) {
   }
   join(before);
   const MtpWeights& w = *p_.weights.mtp;
-  layer(w.layer, c_.layers, true);
+  TRY(layer(w.layer, c_.layers, true));
   head(w.head_norm, w.head.data ? w.head : p_.weights.head, logits);
+  return {};
 }
 
 // x_ = eh_proj (norm(embedding), norm(state before)).

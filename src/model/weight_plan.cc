@@ -80,7 +80,7 @@ class Planner {
     }
     TRY(vector(at + "post_attention_layernorm.weight", c.hidden, w.ffn_norm));
     if (!c.moe || !c.moe->is_moe(index)) return feed_forward(at + "mlp.", c.ffn, w.ffn);
-    TRY(experts(at + "mlp.", w.experts.emplace()));
+    TRY(experts(at + "mlp.", index, w.experts.emplace()));
     w.has_ffn = c.moe->shared_ffn > 0;
     if (w.has_ffn) TRY(feed_forward(at + "mlp.shared_experts.", c.moe->shared_ffn, w.ffn));
     return {};
@@ -154,7 +154,7 @@ class Planner {
     return matrix(at + "down_proj.weight", hidden, width, w.down);
   }
 
-  Result<void> experts(const std::string& at, ExpertWeights& w) {
+  Result<void> experts(const std::string& at, int index, ExpertWeights& w) {
     const format::MoeConfig& m = *config_.moe;
     const int64_t hidden = config_.hidden, width = m.expert_ffn;
     TRY(matrix(at + "gate.weight", m.experts, hidden, w.router));
@@ -173,6 +173,7 @@ class Planner {
              find(at + "experts." + p.name + ".weight", {m.experts, p.rows, p.cols}));
       p.to->resize(m.experts);
       stack(tensor, p.rows, p.cols, {0, p.rows}, *p.to);
+      items_.back().expert_layer = index;
     }
     return {};
   }

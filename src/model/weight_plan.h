@@ -27,6 +27,7 @@ struct WeightItem {
   // outer dimensions. Transposed: of `cols` rows of `rows` numbers, turned when they are packed.
   int64_t first_row = 0, row_step = 0;
   bool transposed = false;
+  int expert_layer = -1;  // of experts' matrices (one an expert): their layer
 
   uint64_t matrix_bytes = 0;  // of one
   uint64_t bytes = 0;         // of all, in the arena

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -12,6 +13,8 @@
 #include "tensor/packed.h"
 
 namespace model {
+
+class ExpertCache;
 
 using Config = format::ModelConfig;
 
@@ -86,6 +89,7 @@ struct MtpWeights {
 
 struct Weights {
   tensor::WeightArena arena;
+  std::unique_ptr<ExpertCache> expert_cache;  // set: experts are in memory only while it says so
   Embedding embedding;
   std::vector<LayerWeights> layers;   // (layers)
   const float* final_norm = nullptr;  // (D)

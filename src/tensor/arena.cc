@@ -56,6 +56,19 @@ WeightArena::~WeightArena() {
   if (mapping_ != nullptr) munmap(mapping_, mapping_bytes_);
 }
 
+void WeightArena::reserve() {
+#ifdef MADV_POPULATE_WRITE
+  const uint64_t page = 4096;
+  const uint64_t bytes = (capacity_bytes_ + page - 1) / page * page;
+  if (madvise(base_, bytes, MADV_POPULATE_WRITE) == 0) return;
+#endif
+  // A kernel before 5.14: one write a page does the same.
+  for (uint64_t at = 0; at < capacity_bytes_; at += 4096) {
+    auto* byte = reinterpret_cast<volatile uint8_t*>(base_ + at);
+    *byte = *byte;
+  }
+}
+
 base::Result<uint8_t*> WeightArena::allocate(uint64_t bytes) {
   const uint64_t left = capacity_bytes_ - used_bytes_;
   if (bytes > left || arena_bytes(bytes) > left) {

@@ -27,6 +27,8 @@ class WeightArena {
 
   // `bytes` more, 64-byte aligned; fails when they do not fit in what create() was given.
   base::Result<uint8_t*> allocate(uint64_t bytes);
+  // Takes all of it from the machine now, rather than page by page as it is used.
+  void reserve();
   uint64_t used_bytes() const { return used_bytes_; }
   uint64_t capacity_bytes() const { return capacity_bytes_; }
 

@@ -579,6 +579,15 @@ void pack_rows(const PackedMatrix& matrix, uint8_t* memory, int64_t first_row,
   }
 }
 
+void clear_rows(const PackedMatrix& matrix, uint8_t* memory, int64_t first_row, int64_t count) {
+  CHECK(first_row % panel_rows == 0 && first_row + count <= matrix.rows, "rows of this matrix");
+  const Layout& layout = layout_of(matrix.dtype);
+  if (layout.block_k == 0 || count <= 0) return;  // file rows are copied whole
+  const int64_t half = half_bytes(layout, matrix.cols);
+  std::memset(memory + first_row / half_rows * half, 0,
+              static_cast<size_t>((count + half_rows - 1) / half_rows * half));
+}
+
 void unpack_block(const PackedMatrix& matrix, int64_t row, int64_t block, uint8_t* file_block) {
   const Layout& layout = layout_of(matrix.dtype);
   const DtypeInfo& type = info(matrix.dtype);

@@ -33,6 +33,10 @@ uint64_t packed_bytes(Dtype dtype, int64_t rows, int64_t cols);
 void pack_rows(const PackedMatrix& matrix, uint8_t* memory, int64_t first_row,
                const uint8_t* file_rows /* (count, row_bytes) */, int64_t count);
 
+// Zeroes what pack_rows() of these rows writes, to pack others over them. The same threads as for
+// pack_rows() may clear at once.
+void clear_rows(const PackedMatrix& matrix, uint8_t* memory, int64_t first_row, int64_t count);
+
 // The file's bytes again.
 void unpack_rows(const PackedMatrix& matrix, int64_t first_row, int64_t count,
                  uint8_t* file_rows /* (count, row_bytes) */);

@@ -1,7 +1,7 @@
-// Workspace: the scratch memory of a forward pass. Sized once from limits; taking is moving a
-// pointer, and a Mark gives everything back that was taken since. One thread owns it (the workers
-// of a pool may use what it handed out). Asking for more than there is is our own bug: whoever
-// sizes it knows the largest batch.
+// Workspace: the scratch memory of a forward pass. Sized once from limits and had of the machine at
+// once; taking is moving a pointer, and a Mark gives everything back that was taken since. One
+// thread owns it (the workers of a pool may use what it handed out). Asking for more than there is
+// is our own bug: whoever sizes it knows the largest batch.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +19,7 @@ class Workspace {
   static base::Result<Workspace> create(uint64_t bytes) {
     ASSIGN(WeightArena memory, WeightArena::create(bytes));
     ASSIGN(uint8_t * base, memory.allocate(bytes));
+    memory.reserve();
     Workspace workspace;
     workspace.base_ = base;
     workspace.capacity_bytes_ = memory.capacity_bytes();

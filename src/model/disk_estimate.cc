@@ -1,0 +1,119 @@
+#include "model/disk_estimate.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/random.h"
+#include "model/expert_cache.h"
+#include "model/weight_plan.h"
+#include "tensor/activations.h"
+#include "tensor/linear.h"
+#include "tensor/workspace.h"
+
+namespace model {
+namespace {
+
+using base::Result;
+
+// One token's way through layers that it chooses experts of.
+class Probe {
+ public:
+  Probe(const Config& config, const RunnerOptions& options, const base::Clock& clock)
+      : config_(config), options_(options), clock_(clock) {}
+
+  Result<void> run(const format::ModelFiles& files, std::vector<WeightItem> items,
+                   uint64_t place_bytes) {
+    std::vector<int> layers;
+    for (const WeightItem& item : items) {
+      if (layers.empty() || layers.back() != item.expert_layer) layers.push_back(item.expert_layer);
+    }
+    const int used = config_.moe->experts_used;
+    const uint64_t layer_bytes = place_bytes / layers.size() * used;
+    std::vector<WeightItem> parts = items;
+    ASSIGN(const auto cache, ExpertCache::create(files, std::move(items), used));
+    base::SeededRandom random(1);
+    std::vector<int> rows(config_.moe->experts);
+    const int64_t until_ms = clock_.monotonic_ms() + measured_ms_max;
+    for (size_t i = 0; i < layers.size() && (i == 0 || clock_.monotonic_ms() < until_ms); ++i) {
+      std::fill(rows.begin(), rows.end(), 0);
+      for (int chosen = 0; chosen < used;) {
+        int& row = rows[random.below(rows.size())];
+        chosen += row == 0;
+        row = 1;
+      }
+      const int64_t began_ns = clock_.monotonic_ns();
+      const std::span<const int> order = cache->begin(layers[i], rows, 1);
+      for (int done = 0; done < used;) {
+        ASSIGN(const int ready, cache->next());
+        done += ready;
+      }
+      disk_seconds += seconds_since(began_ns);
+      bytes += static_cast<double>(layer_bytes);
+      TRY(compute(parts, layers[i], order));
+    }
+    return {};
+  }
+
+  double bytes = 0, disk_seconds = 0, memory_seconds = 0;
+
+ private:
+  double seconds_since(int64_t began_ns) const {
+    return static_cast<double>(std::max<int64_t>(1, clock_.monotonic_ns() - began_ns)) * 1e-9;
+  }
+
+  // Every expert's matrices once, with one row.
+  Result<void> compute(const std::vector<WeightItem>& parts, int layer,
+                       std::span<const int> experts) {
+    const int widest = std::max(config_.hidden, config_.moe->expert_ffn);
+    ASSIGN(tensor::Workspace workspace,
+           tensor::Workspace::create(8 * uint64_t(widest) + 4096 +
+                                     tensor::quant_rows_bytes(1, widest)));
+    float* x = workspace.take<float>(widest);
+    float* y = workspace.take<float>(widest);
+    for (int i = 0; i < widest; ++i) x[i] = static_cast<float>(i % 7) - 3;
+    const int64_t began_ns = clock_.monotonic_ns();
+    for (const WeightItem& part : parts) {
+      if (part.expert_layer != layer) continue;
+      for (const int e : experts) {
+        const tensor::Workspace::Mark mark(workspace);
+        const tensor::PackedMatrix* w = &part.matrices[e];
+        const auto rounded =
+            tensor::quantize_rows(x, 1, static_cast<int>(w->cols), {&w, 1}, options_.precision,
+                                  options_.isa, workspace, *options_.pool);
+        tensor::linear(*w, rounded, {y, w->rows}, options_.isa, *options_.pool);
+      }
+    }
+    memory_seconds += seconds_since(began_ns);
+    return {};
+  }
+
+  const Config& config_;
+  const RunnerOptions& options_;
+  const base::Clock& clock_;
+};
+
+}  // namespace
+
+Result<DiskEstimate> estimate_from_disk(const format::ModelFiles& files,
+                                        const RunnerOptions& options, const MemoryPlan& plan,
+                                        const base::Clock& clock) {
+  ASSIGN(const Config config, files.config());
+  const bool exact = options.precision == tensor::Precision::exact;
+  const WeightOptions weight_options{exact, options.mtp};
+  ASSIGN(const WeightSizes sizes, weight_sizes(files, config, weight_options));
+  Weights weights;  // only its views are used
+  ASSIGN(std::vector<WeightItem> items, plan_weights(files, config, weight_options, weights));
+  std::erase_if(items, [](const WeightItem& item) { return item.expert_layer < 0; });
+
+  Probe probe(config, options, clock);
+  TRY(probe.run(files, std::move(items), sizes.place_file_bytes));
+  const double chosen = static_cast<double>(plan.expert_file_bytes) * config.moe->experts_used;
+  DiskEstimate estimate;
+  estimate.disk_bytes_per_s = probe.bytes / probe.disk_seconds;
+  estimate.memory_bytes_per_s = probe.bytes / probe.memory_seconds;
+  estimate.disk_bytes_per_token = chosen * (plan.experts - plan.expert_places) / plan.experts;
+  estimate.memory_bytes_per_token = chosen + static_cast<double>(sizes.decoded_bytes);
+  return estimate;
+}
+
+}  // namespace model

@@ -1,0 +1,34 @@
+// How fast a model will be whose experts stay on disk: measured on this machine before it is
+// loaded, by reading some of them and computing with them as a step does.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "format/model_files.h"
+#include "model/decoder.h"
+
+namespace model {
+
+struct DiskEstimate {
+  double disk_bytes_per_s = 0;    // of experts at random places, read and packed
+  double memory_bytes_per_s = 0;  // of weights in memory, computed with
+  double disk_bytes_per_token = 0;
+  double memory_bytes_per_token = 0;
+
+  // Of one stream that decodes, once the places are filled. Tokens are thought to choose evenly
+  // among the experts; a model whose tokens have favourites is faster.
+  double tokens_per_s() const {
+    return 1 /
+           (disk_bytes_per_token / disk_bytes_per_s + memory_bytes_per_token / memory_bytes_per_s);
+  }
+};
+
+// `plan` has expert_places. Takes about as long as `measured_ms_max` and a little memory.
+inline constexpr int64_t measured_ms_max = 500;
+base::Result<DiskEstimate> estimate_from_disk(const format::ModelFiles& files,
+                                              const RunnerOptions& options, const MemoryPlan& plan,
+                                              const base::Clock& clock);
+
+}  // namespace model
