@@ -1,5 +1,6 @@
 #include "engine/local_client.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/open_models.h"
@@ -9,8 +10,10 @@ namespace engine {
 namespace {
 
 uint64_t memory_budget(const EngineOptions& options) {
-  if (options.memory_bytes_max > 0) return options.memory_bytes_max;
   uint64_t available = model::available_memory_bytes();
+  if (options.memory_bytes_max > 0) {
+    return available > 0 ? std::min(available, options.memory_bytes_max) : options.memory_bytes_max;
+  }
   // 0 means unknown: then nothing is refused here, and the runner looks again.
   return available > memory_margin_bytes ? available - memory_margin_bytes : available;
 }

@@ -28,8 +28,8 @@ struct EngineOptions {
   bool exact = false;         // f32 activations: one-shot verbs and goldens only
   // Experts of each layer that stay in memory, of models that have some; 0: all, or as many as fit.
   int expert_places = 0;
-  // Weights, KV and work space of all resident models together. 0: what the machine has available
-  // when the engine starts, less memory_margin_bytes.
+  // Weights, KV and work space of all resident models together; no more than the machine has
+  // available when the engine starts. 0: that, less memory_margin_bytes.
   uint64_t memory_bytes_max = 0;
   int64_t unload_after_idle_ms = -1;  // a model that nobody used for so long is unloaded; -1: never
   int running_max = 16;               // requests computed at the same time

@@ -259,7 +259,7 @@ TEST(DeepSeek, RowDoesNotDependOnChunksBatchOrThreads) {
 // Bit for bit what the model in memory says, with room for one expert, for those of one token, and
 // for nearly all, whatever the batch.
 void expect_same_from_disk(const std::string& path, const Setting& setting, int vocab_used) {
-  const auto ids = some_ids(150, vocab_used, 8);
+  const auto ids = some_ids(120, vocab_used, 8);
   std::vector<std::vector<float>> wanted;
   for (const int places : {0, 1, 4, 8}) {
     SCOPED_TRACE(fmt::format("{}, {} places", path, places));
@@ -272,7 +272,7 @@ void expect_same_from_disk(const std::string& path, const Setting& setting, int 
       if (head == Head::mtp && !setting.mtp) continue;
       for (const int chunk : {1, 40}) {
         const auto origin = chunk == 1 ? Origin::sampled : Origin::prompt;
-        const std::span<const int32_t> some(ids.data(), chunk == 1 ? 30 : 150);
+        const std::span<const int32_t> some(ids.data(), chunk == 1 ? 20 : 120);
         auto logits = golden::logits_of(model, some, chunk, origin, head);
         if (places == 0) {
           wanted.push_back(std::move(logits));
@@ -293,11 +293,7 @@ void expect_same_from_disk(const std::string& path, const Setting& setting, int 
 TEST(ExpertsOnDisk, LogitsAreThoseOfTheModelInMemory) {
   for (const char* family : families) {
     const bool mtp = std::string(family).starts_with("ds-v3");
-    for (const tensor::Precision precision : {tensor::Precision::exact, tensor::Precision::int8}) {
-      expect_same_from_disk(golden::folder(family),
-                            {.isa = golden::isas().back(), .precision = precision, .mtp = mtp},
-                            250);
-    }
+    expect_same_from_disk(golden::folder(family), {.isa = golden::isas().back(), .mtp = mtp}, 250);
   }
   expect_same_from_disk(golden::folder("ds-v2-lite") + "/model.gguf",
                         {.isa = golden::isas().back()}, 250);
