@@ -67,7 +67,7 @@ TEST_F(AppTest, WrongSettingsAreRefusedByName) {
   }
   const auto mode = Config::load(places_, {{"speculation", {"sometimes"}}});
   ASSERT_FALSE(mode);
-  EXPECT_NE(mode.error().why.find("off,auto,on"), std::string::npos);
+  EXPECT_NE(mode.error().why.find("off, auto, on"), std::string::npos);
 }
 
 TEST_F(AppTest, SizesAndSpeculationReachTheEngine) {
