@@ -36,14 +36,20 @@ std::string_view kimi_name(std::string_view head) {
 
 ToolMarkup ToolMarkup::of(const Tokenizer& tokenizer, std::string_view template_source) {
   const auto id = [&](std::string_view literal) { return tokenizer.id_of(literal); };
-  ToolMarkup deepseek{Kind::plain, id("<｜tool▁calls▁begin｜>"), id("<｜tool▁calls▁end｜>"),
-                      id("<｜tool▁call▁begin｜>"), id("<｜tool▁sep｜>"),
+  ToolMarkup deepseek{Kind::plain,
+                      id("<｜tool▁calls▁begin｜>"),
+                      id("<｜tool▁calls▁end｜>"),
+                      id("<｜tool▁call▁begin｜>"),
+                      id("<｜tool▁sep｜>"),
                       id("<｜tool▁call▁end｜>")};
   const bool fenced = template_source.find("```json") != std::string_view::npos;
   if (fenced) deepseek.kind = Kind::fenced;
-  const ToolMarkup kimi{Kind::kimi, id("<|tool_calls_section_begin|>"),
-                        id("<|tool_calls_section_end|>"), id("<|tool_call_begin|>"),
-                        id("<|tool_call_argument_begin|>"), id("<|tool_call_end|>")};
+  const ToolMarkup kimi{Kind::kimi,
+                        id("<|tool_calls_section_begin|>"),
+                        id("<|tool_calls_section_end|>"),
+                        id("<|tool_call_begin|>"),
+                        id("<|tool_call_argument_begin|>"),
+                        id("<|tool_call_end|>")};
   for (const ToolMarkup& markup : {deepseek, kimi}) {
     if (markup.open >= 0 && markup.close >= 0 && markup.call_open >= 0 && markup.separator >= 0 &&
         markup.call_close >= 0) {
@@ -57,8 +63,8 @@ ToolMarkup ToolMarkup::of(const Tokenizer& tokenizer, std::string_view template_
 }
 
 bool ToolMarkup::marks(int32_t id) const {
-  return id >= 0 && (id == open || id == close || id == call_open || id == separator ||
-                     id == call_close);
+  return id >= 0 &&
+         (id == open || id == close || id == call_open || id == separator || id == call_close);
 }
 
 ToolParser::ToolParser(ToolMarkup markup, std::vector<std::string> names, ToolLimits limits)
@@ -114,8 +120,10 @@ void ToolParser::mark(int32_t id, std::vector<ToolPiece>& out) {
     too_large_ = false;
     state_ = markup_.separator >= 0 ? State::head : State::body;
   } else if (id == markup_.separator) {
-    if (state_ == State::head) state_ = State::body;
-    else if (state_ == State::body) too_large_ = true;  // a second one: the call is broken
+    if (state_ == State::head)
+      state_ = State::body;
+    else if (state_ == State::body)
+      too_large_ = true;  // a second one: the call is broken
   } else if (id == markup_.call_close) {
     if (state_ == State::body) end_call(out);
     if (state_ == State::head || state_ == State::body) state_ = State::between;
@@ -133,9 +141,15 @@ void ToolParser::end_call(std::vector<ToolPiece>& out) {
     case ToolMarkup::Kind::fenced:
       if (unfence(body_, name, arguments)) give_call(name, arguments, out);
       break;
-    case ToolMarkup::Kind::plain: give_call(trimmed(head_), arguments, out); break;
-    case ToolMarkup::Kind::kimi: give_call(kimi_name(trimmed(head_)), arguments, out); break;
-    default: give_object(out); break;
+    case ToolMarkup::Kind::plain:
+      give_call(trimmed(head_), arguments, out);
+      break;
+    case ToolMarkup::Kind::kimi:
+      give_call(kimi_name(trimmed(head_)), arguments, out);
+      break;
+    default:
+      give_object(out);
+      break;
   }
 }
 
