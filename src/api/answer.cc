@@ -101,6 +101,7 @@ void Answer::on_delta(int index, const engine::Delta& delta) {
   SequenceResult& result = sequence.result;
   const bool reasoning = delta.part == engine::Part::reasoning;
   (reasoning ? result.reasoning : result.answer) += delta.text;
+  result.calls.insert(result.calls.end(), delta.calls.begin(), delta.calls.end());
   auto& logprobs = reasoning ? result.reasoning_logprobs : result.answer_logprobs;
   logprobs.insert(logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
 }

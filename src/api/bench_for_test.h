@@ -157,6 +157,7 @@ class ManualEngine final : public engine::EngineClient {
     model.id = "tiny";
     model.context_tokens = 1000;
     model.loaded = true;
+    model.tools = true;
     model.defaults = base::Json::object({{"temperature", 0.6}});
     models_.push_back(model);
     stats_.ready = true;

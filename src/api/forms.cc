@@ -24,11 +24,20 @@ class ChatForm final : public AnswerForm {
       logprobs = chat_logprobs(reasoning ? std::vector<engine::Token>() : delta.logprobs,
                                reasoning ? delta.logprobs : std::vector<engine::Token>());
     }
+    if (!delta.calls.empty()) {
+      if (called_.size() <= static_cast<size_t>(index))
+        called_.resize(static_cast<size_t>(index) + 1);
+      called_[static_cast<size_t>(index)] = true;
+      return chunk(index, chat_calls_delta(identity_, index, delta.calls), std::move(logprobs),
+                   nullptr);
+    }
     if (delta.text.empty() && logprobs.is_null()) return "";
     return chunk(index, chat_delta(delta), std::move(logprobs), nullptr);
   }
   std::string ending(int index, const engine::End& end) override {
-    return chunk(index, Json::object(), nullptr, finish_reason(end.reason));
+    const auto place = static_cast<size_t>(index);
+    const bool called = place < called_.size() && called_[place];
+    return chunk(index, Json::object(), nullptr, finish_reason(end.reason, called));
   }
   std::string usage(const UsageTotals& usage) override {
     return server_sent_event(usage_chunk(identity_, "chat.completion.chunk", usage));
@@ -45,6 +54,7 @@ class ChatForm final : public AnswerForm {
 
   AnswerIdentity identity_;
   bool with_logprobs_, usage_follows_;
+  std::vector<bool> called_;  // by choice
 };
 
 class CompletionForm final : public AnswerForm {

@@ -1,6 +1,7 @@
 #include "api/messages.h"
 
 #include "api/requests.h"
+#include "api/tools.h"
 
 namespace api {
 namespace {
@@ -33,8 +34,10 @@ void parse_parts(Fields& fields, const base::Json::Array& parts, const std::stri
 void parse_content(Fields& message, engine::Message& out) {
   const base::Json* content = message.any("content");
   if (content == nullptr) {
-    // An assistant that only thought has no content; everybody else must say something.
-    if (!(out.role == "assistant" && message.has("reasoning_content"))) message.require("content");
+    // An assistant that only thought or called has no content; everybody else must say something.
+    const bool silent =
+        out.role == "assistant" && (message.has("reasoning_content") || message.has("tool_calls"));
+    if (!silent) message.require("content");
     return;
   }
   if (content->is_string()) {
@@ -58,17 +61,17 @@ void parse_role(Fields& message, engine::Message& out) {
   const auto role =
       message.word("role", {"system", "user", "assistant", "developer", "tool", "function"});
   if (!role) return;
-  static constexpr const char* names[] = {"system", "user", "assistant", "system"};
-  if (*role < 4) {
+  static constexpr const char* names[] = {"system", "user", "assistant", "system", "tool"};
+  if (*role < 5) {
     out.role = names[*role];  // developer: OpenAI's later name for system
     return;
   }
   message.fault(400, "unsupported_field", "role",
-                message.path_of("role") + ": tools are not supported by this server yet");
+                message.path_of("role") + ": functions are called tools now: use the role tool");
 }
 
 bool parse_message(Fields& fields, const base::Json& json, size_t index, bool last, bool beta,
-                   engine::Message& out) {
+                   CallOrder& order, engine::Message& out) {
   Fields message(json, fmt::format("messages[{}]", index));
   parse_role(message, out);
   parse_content(message, out);
@@ -85,7 +88,9 @@ bool parse_message(Fields& fields, const base::Json& json, size_t index, bool la
                   message.path_of("prefix") + " is only for a last message of the assistant");
   }
   out.prefix = prefix;
-  message.unsupported({"tool_calls", "tool_call_id", "function_call", "audio"});
+  parse_message_tools(message, out);
+  order.add(message, out);
+  message.unsupported({"function_call", "audio"});
   message.ignore({"refusal", "annotations", "id"});
   if (auto error = message.finish()) {
     fields.fault(std::move(*error));
@@ -102,11 +107,14 @@ void parse_messages(Fields& fields, bool beta, std::vector<engine::Message>& out
   if (messages->empty()) {
     fields.fault(422, "invalid_value", "messages", "messages must not be empty");
   }
+  CallOrder order;
   for (size_t i = 0; i < messages->size() && fields.ok(); ++i) {
     engine::Message message;
-    if (!parse_message(fields, (*messages)[i], i, i + 1 == messages->size(), beta, message)) return;
+    const bool last = i + 1 == messages->size();
+    if (!parse_message(fields, (*messages)[i], i, last, beta, order, message)) return;
     out.push_back(std::move(message));
   }
+  order.finish(fields);
 }
 
 }  // namespace api

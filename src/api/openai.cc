@@ -64,6 +64,10 @@ bool never_thinks(const engine::ModelStatus& model) {
   return model.loaded && model.thinking == engine::ThinkingSupport::never;
 }
 
+bool asks_for_tools(const engine::ChatPrompt& prompt) {
+  return !prompt.tools.empty() && prompt.tool_choice != engine::ToolChoice::none;
+}
+
 void chat(Context& context, Call& call) {
   auto request = parse_chat_request(call.body, call.beta);
   if (!request) return call.refuse(request.error());
@@ -78,6 +82,15 @@ void chat(Context& context, Call& call) {
                             " does not think: leave `thinking` out, or choose a model that does",
                  .code = "unsupported_parameter",
                  .param = "thinking"});
+  }
+  if (asks_for_tools(request->prompt) && !model->status.tools) {
+    return call.refuse(
+        ApiError{.status = 400,
+                 .message = "the model " + base::shown_name(model->status.id) +
+                            " knows no form for tool calls: leave `tools` out, or choose a model "
+                            "whose chat template has one",
+                 .code = "unsupported_parameter",
+                 .param = "tools"});
   }
   if (request->prompt.thinking == engine::Thinking::by_default && model->thinking) {
     request->prompt.thinking = *model->thinking;

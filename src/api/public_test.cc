@@ -84,6 +84,89 @@ TEST_F(PublicTest, AStreamWithUsage) {
   }
 }
 
+engine::Delta calls(std::vector<engine::CalledTool> called) {
+  engine::Delta out;
+  out.calls = std::move(called);
+  return out;
+}
+constexpr const char* declared =
+    R"("tools":[{"type":"function","function":{"name":"f"}},
+                {"type":"function","function":{"name":"g"}}])";
+
+TEST_F(PublicTest, ToolCallsOfAPlainAnswer) {
+  auto exchange = chat(declared);
+  until_started(1);
+  const auto prompt = std::get<engine::ChatPrompt>(engine_.started(0).request.prompt);
+  EXPECT_EQ(prompt.tools.size(), 2u);
+  emit(0, calls({{0, "f", R"({"a":1})"}}));
+  emit(0, calls({{1, "g", "{}"}}));
+  emit(0, end());
+  const base::Json body = exchange->json();
+  const base::Json& choice = body.find("choices")->as_array()[0];
+  EXPECT_EQ(choice.find("finish_reason")->as_string(), "tool_calls");
+  EXPECT_TRUE(choice.find("message")->find("content")->is_null());
+  const auto& list = choice.find("message")->find("tool_calls")->as_array();
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(list[0].find("function")->dump(), R"({"name":"f","arguments":"{\"a\":1}"})");
+  EXPECT_EQ(list[0].find("type")->as_string(), "function");
+  EXPECT_EQ(list[0].find("index"), nullptr);
+  EXPECT_NE(*list[0].find("id"), *list[1].find("id"));
+  EXPECT_LE(list[1].find("id")->as_string().size(), 40u);
+}
+
+TEST_F(PublicTest, ToolCallsOfAStream) {
+  auto exchange = chat(std::string(declared) + R"(,"stream":true,"n":2)");
+  until_started(2);
+  emit(0, delta("Let me see."));
+  emit(0, calls({{0, "f", R"({"a":1})"}}));
+  emit(0, calls({{1, "g", "{}"}}));
+  emit(0, end());
+  emit(1, delta("No."));
+  emit(1, end());
+  const std::vector<base::Json> events = exchange->events();
+  std::string content;
+  std::vector<base::Json> seen;
+  std::vector<std::string> reasons;
+  for (const base::Json& event : events) {
+    const base::Json& choice = event.find("choices")->as_array()[0];
+    const base::Json* delta = choice.find("delta");
+    if (const auto* text = delta->find("content")) content += text->as_string();
+    if (const auto* list = delta->find("tool_calls")) {
+      EXPECT_EQ(choice.find("index")->as_integer(), 0);
+      for (const base::Json& one : list->as_array()) seen.push_back(one);
+    }
+    if (!choice.find("finish_reason")->is_null()) {
+      reasons.push_back(choice.find("finish_reason")->as_string());
+    }
+  }
+  EXPECT_EQ(content, "Let me see.No.");
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen[0].find("index")->as_integer(), 0);
+  EXPECT_EQ(seen[1].find("index")->as_integer(), 1);
+  EXPECT_EQ(seen[1].find("function")->find("name")->as_string(), "g");
+  EXPECT_FALSE(seen[1].find("id")->as_string().empty());
+  EXPECT_EQ(reasons, (std::vector<std::string>{"tool_calls", "stop"}));
+}
+
+TEST_F(PublicTest, AnAnswerThatIsCutSaysSoThoughItHasCalls) {
+  auto exchange = chat(declared);
+  until_started(1);
+  emit(0, calls({{0, "f", "{}"}}));
+  emit(0, end(engine::EndReason::length));
+  EXPECT_EQ(exchange->json().find("choices")->as_array()[0].find("finish_reason")->as_string(),
+            "length");
+}
+
+TEST_F(PublicTest, ToolsAreRefusedByAModelWithoutAFormForThem) {
+  engine_.models_[0].tools = false;
+  auto refused = chat(declared);
+  EXPECT_EQ(refused->status, 400);
+  EXPECT_EQ(refused->json().find("error")->find("param")->as_string(), "tools");
+  chat(std::string(declared) + R"(,"tool_choice":"none")");
+  until_started(1);
+  emit(0, end());
+}
+
 TEST_F(PublicTest, ARefusalHasItsStatus) {
   engine_.refusal_ = base::Error{base::ErrorKind::limit_exceeded, "the prompt is too long", "", ""};
   auto exchange = chat(R"("stream":true)");

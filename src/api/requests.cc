@@ -5,6 +5,7 @@
 
 #include "api/fields.h"
 #include "api/messages.h"
+#include "api/tools.h"
 
 namespace api {
 namespace {
@@ -109,17 +110,6 @@ void parse_chat_logprobs(Fields& fields, CommonFields& out) {
                  "top_logprobs is only for requests with logprobs true");
   }
   if (wanted) out.logprobs_top = static_cast<int>(top.value_or(0));
-}
-
-void refuse_tools(Fields& fields) {
-  const base::Json::Array* tools = fields.array("tools", limits::tools_max);
-  if (tools != nullptr && !tools->empty()) fields.unsupported({"tools"});
-  const base::Json* choice = fields.any("tool_choice");
-  if (choice != nullptr && !(choice->is_string() && choice->as_string() == "none")) {
-    fields.unsupported({"tool_choice"});
-    fields.fault(400, "invalid_value", "tool_choice", "tool_choice must name something");
-  }
-  fields.unsupported({"parallel_tool_calls", "functions", "function_call"});
 }
 
 void parse_response_format(Fields& fields) {
@@ -232,7 +222,7 @@ Parsed<ChatRequest> parse_chat_request(const base::Json& body, bool beta) {
   parse_chat_tokens(fields, out.common);
   parse_chat_logprobs(fields, out.common);
   parse_response_format(fields);
-  refuse_tools(fields);
+  parse_tools(fields, out.prompt);
   parse_thinking(fields, out);
   fields.require("messages");
   parse_messages(fields, beta, out.prompt.messages);
@@ -278,6 +268,7 @@ Parsed<TokenizeRequest> parse_tokenize_request(const base::Json& body) {
   if (fields.has("messages")) {
     out.chat.emplace();
     parse_messages(fields, true, out.chat->messages);
+    parse_tools(fields, *out.chat);
   }
   const int given = (prompt != nullptr) + (content != nullptr) + out.chat.has_value();
   if (given != 1) {

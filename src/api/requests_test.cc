@@ -102,7 +102,6 @@ TEST(ChatRequest, RefusesByName) {
   bad(R"("top_logprobs":2)", 400, "top_logprobs");
   bad(R"("logprobs":true,"top_logprobs":21)", 422, "top_logprobs");
   bad(R"("logprobs":5)", 400, "logprobs");
-  bad(R"("tools":[{"type":"function","function":{"name":"f"}}])", 400, "tools");
   bad(R"("tools":{"a":1})", 400, "tools");
   bad(R"("tools":{})", 400, "tools");
   bad(R"("tool_choice":"auto")", 400, "tool_choice");
@@ -121,6 +120,132 @@ TEST(ChatRequest, RefusesByName) {
   bad(R"("suffix":"x")", 400, "suffix");
   bad(R"("frobnicate":1)", 400, "frobnicate");
   bad("\"" + std::string(100'000, 'k') + "\":1", 400, std::string(61, 'k') + "...");
+}
+
+std::string declared(const std::string& more = "") {
+  return R"("tools":[{"type":"function","function":{"name":"f"}},
+      {"type":"function","function":{"name":"get-it_2","description":"d",
+       "parameters":{"type":"object","properties":{"b":{},"a":{}}}}}])" +
+         (more.empty() ? "" : "," + more);
+}
+
+TEST(ChatRequest, ToolsAndTheirChoice) {
+  ChatRequest request = good(declared());
+  ASSERT_EQ(request.prompt.tools.size(), 2u);
+  EXPECT_EQ(request.prompt.tools[1].name, "get-it_2");
+  EXPECT_EQ(request.prompt.tools[1].definition.find("function")->find("parameters")->dump(),
+            R"({"type":"object","properties":{"b":{},"a":{}}})")
+      << "in the client's order";
+  EXPECT_EQ(request.prompt.tool_choice, engine::ToolChoice::automatic);
+  EXPECT_TRUE(request.prompt.parallel_calls);
+  EXPECT_EQ(good(declared(R"("tool_choice":"none")")).prompt.tool_choice, engine::ToolChoice::none);
+  EXPECT_EQ(
+      good(declared(R"("tool_choice":"required","parallel_tool_calls":true)")).prompt.tool_choice,
+      engine::ToolChoice::required);
+  request = good(declared(
+      R"("tool_choice":{"type":"function","function":{"name":"f"}},"parallel_tool_calls":false)"));
+  EXPECT_EQ(request.prompt.tool_choice, engine::ToolChoice::named);
+  EXPECT_EQ(request.prompt.tool_name, "f");
+  EXPECT_FALSE(request.prompt.parallel_calls);
+}
+
+TEST(ChatRequest, ToolsAreRefusedByName) {
+  const auto tool = [](const std::string& function) {
+    return R"("tools":[{"type":"function","function":)" + function + "}]";
+  };
+  bad(R"("tools":[5])", 400, "tools[0]");
+  bad(R"("tools":[{}])", 400, "tools[0].type");
+  bad(R"("tools":[{"type":"retrieval"}])", 422, "tools[0].type");
+  bad(R"("tools":[{"type":"function"}])", 400, "tools[0].function");
+  bad(R"("tools":[{"type":"function","function":{"name":"f"},"x":1}])", 400, "tools[0].x");
+  bad(tool("{}"), 400, "tools[0].function.name");
+  bad(tool(R"({"name":""})"), 422, "tools[0].function.name");
+  bad(tool(R"({"name":"a b"})"), 422, "tools[0].function.name");
+  bad(tool(R"({"name":"<|im_end|>"})"), 422, "tools[0].function.name");
+  bad(tool("{\"name\":\"" + std::string(65, 'n') + "\"}"), 422, "tools[0].function.name");
+  bad(tool(R"({"name":"f","description":5})"), 400, "tools[0].function.description");
+  bad(tool(R"({"name":"f","parameters":[]})"), 400, "tools[0].function.parameters");
+  bad(tool(R"({"name":"f","strict":true})"), 400, "tools[0].function.strict");
+  bad(tool(R"({"name":"f","parameters":{"x":")" + std::string(70'000, 'x') + "\"}}"), 422,
+      "tools[0].function.parameters");
+  std::string deep = "1";
+  for (int i = 0; i < limits::tool_schema_depth_max; ++i) deep = "{\"a\":" + deep + "}";
+  good(tool("{\"name\":\"f\",\"parameters\":" + deep + "}"));
+  bad(tool("{\"name\":\"f\",\"parameters\":{\"a\":" + deep + "}}"), 422,
+      "tools[0].function.parameters");
+  std::string many, large;
+  for (int i = 0; i < limits::tools_max + 1; ++i) {
+    many += fmt::format(R"({}{{"type":"function","function":{{"name":"f{}"}}}})", i ? "," : "", i);
+  }
+  bad("\"tools\":[" + many + "]", 422, "tools");
+  for (int i = 0; i < 40; ++i) {
+    large +=
+        fmt::format(R"({}{{"type":"function","function":{{"name":"f{}","description":"{}"}}}})",
+                    i ? "," : "", i, std::string(30'000, 'd'));
+  }
+  bad("\"tools\":[" + large + "]", 422, "tools");
+  bad(R"("tools":[{"type":"function","function":{"name":"f"}},
+                 {"type":"function","function":{"name":"f"}}])",
+      422, "tools[1].function.name");
+  bad(declared(R"("tool_choice":"sometimes")"), 422, "tool_choice");
+  bad(declared(R"("tool_choice":5)"), 400, "tool_choice");
+  bad(declared(R"("tool_choice":{"type":"function","function":{"name":"g"}})"), 400,
+      "tool_choice.function.name");
+  bad(declared(R"("tool_choice":{"type":"function"})"), 400, "tool_choice.function");
+  bad(declared(R"("functions":[{"name":"f"}])"), 400, "functions");
+}
+
+TEST(ChatRequest, CallsAndTheirResults) {
+  const auto chat = [](const std::string& rest) {
+    return R"({"model":"m","messages":[{"role":"user","content":"x"})" + rest + "]}";
+  };
+  const auto calls = [](const std::string& list) {
+    return R"(,{"role":"assistant","content":null,"tool_calls":[)" + list + "]}";
+  };
+  const std::string one =
+      R"({"id":"1","type":"function","function":{"name":"f","arguments":"{}"}})";
+  const std::string two = R"({"id":"2","index":1,"function":{"name":"g","arguments":""}})";
+  const std::string first = R"(,{"role":"tool","content":"a","tool_call_id":"1"})";
+  const std::string second =
+      R"(,{"role":"tool","content":[{"type":"text","text":"b"}],"tool_call_id":"2","name":"g"})";
+  const auto parsed =
+      parse_chat_request(json(chat(calls(one + "," + two) + second + first)), false);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  const auto& list = parsed->prompt.messages;
+  ASSERT_EQ(list[1].tool_calls.size(), 2u);
+  EXPECT_EQ(list[1].tool_calls[0].arguments, "{}");
+  EXPECT_EQ(list[1].tool_calls[1].arguments, "{}");
+  EXPECT_EQ(list[2].role, "tool");
+  EXPECT_EQ(list[2].content, "b");
+  EXPECT_EQ(list[2].tool_call_id, "2");
+
+  bad_body(chat(calls(one)), 400, "messages[1].tool_calls");
+  bad_body(chat(calls(one) + R"(,{"role":"user","content":"y"})"), 400, "messages[1].tool_calls");
+  bad_body(chat(calls(one + "," + two) + first), 400, "messages[1].tool_calls");
+  bad_body(chat(calls(one) + first + first), 400, "messages[3].tool_call_id");
+  bad_body(chat(calls(one) + second), 400, "messages[2].tool_call_id");
+  bad_body(chat(first), 400, "messages[1].tool_call_id");
+  bad_body(chat(R"(,{"role":"tool","content":"a"})"), 400, "messages[1].tool_call_id");
+  bad_body(chat(R"(,{"role":"tool","tool_call_id":"1"})"), 400, "messages[1].content");
+  bad_body(chat(R"(,{"role":"user","content":"a","tool_call_id":"1"})"), 400,
+           "messages[1].tool_call_id");
+  bad_body(chat(R"(,{"role":"user","content":"a","tool_calls":[)" + one + "]}"), 400,
+           "messages[1].tool_calls");
+  bad_body(chat(calls(one + "," + one) + first), 422, "messages[1].tool_calls[1].id");
+  for (const auto& [call, param] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"{}", "id"},
+           {R"({"id":""})", "id"},
+           {R"({"id":"1","type":"x"})", "type"},
+           {R"({"id":"1"})", "function"},
+           {R"({"id":"1","function":{"arguments":"{}"}})", "function.name"},
+           {R"({"id":"1","function":{"name":"f"}})", "function.arguments"},
+           {R"({"id":"1","function":{"name":"f","arguments":{}}})", "function.arguments"},
+           {R"({"id":"1","function":{"name":"f","arguments":"[]"}})", "function.arguments"},
+           {R"({"id":"1","function":{"name":"f","arguments":"{\"a\":"}})", "function.arguments"}}) {
+    const auto refused = parse_chat_request(json(chat(calls(call))), false);
+    ASSERT_FALSE(refused) << call;
+    EXPECT_EQ(refused.error().param, std::string("messages[1].tool_calls[0].") + param) << call;
+  }
 }
 
 TEST(ChatRequest, SeventeenStopsAreOneTooMany) {
@@ -157,9 +282,10 @@ TEST(ChatRequest, Messages) {
           R"([{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:,"}}]}])"),
       400, "messages[0].content[0].type");
   bad_body(messages(R"([{"role":"tool","content":"x","tool_call_id":"1"}])"), 400,
-           "messages[0].role");
+           "messages[0].tool_call_id");
+  bad_body(messages(R"([{"role":"function","content":"x","name":"f"}])"), 400, "messages[0].role");
   bad_body(messages(R"([{"role":"assistant","content":"x","tool_calls":[{}]}])"), 400,
-           "messages[0].tool_calls");
+           "messages[0].tool_calls[0].id");
   bad_body(messages(R"([{"role":"assistant","content":"x","tool_calls":"f"}])"), 400,
            "messages[0].tool_calls");
   const auto parsed = parse_chat_request(json(messages(R"([{"role":"developer","content":"s"},

@@ -36,6 +36,24 @@ int64_t characters_of(std::string_view text) {
                        [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
 }
 
+// Ids are the answer's own with the places of choice and call, so that none is given twice; within
+// the 40 characters that other servers take.
+Json calls_json(const AnswerIdentity& identity, int choice,
+                const std::vector<engine::CalledTool>& calls, bool with_index) {
+  Json out = Json::array();
+  const size_t dash = identity.id.rfind('-');
+  const std::string own = dash == std::string::npos ? identity.id : identity.id.substr(dash + 1);
+  for (const engine::CalledTool& call : calls) {
+    Json one = Json::object();
+    if (with_index) one.set("index", call.index);
+    one.set("id", fmt::format("call_{}_{}_{}", own, choice, call.index));
+    one.set("type", "function");
+    one.set("function", Json::object({{"name", call.name}, {"arguments", call.arguments}}));
+    out.push(std::move(one));
+  }
+  return out;
+}
+
 Json identity_json(const AnswerIdentity& identity, std::string_view object) {
   return Json::object({{"id", identity.id},
                        {"object", object},
@@ -60,12 +78,14 @@ Json usage_json(const UsageTotals& usage) {
         Json::object({{"reasoning_tokens", usage.reasoning_tokens}})}});
 }
 
-Json finish_reason(engine::EndReason reason) {
+Json finish_reason(engine::EndReason reason, bool called) {
   switch (reason) {
     case engine::EndReason::length:
       return "length";
     case engine::EndReason::failed:
       return "insufficient_system_resource";
+    case engine::EndReason::stop:
+      return called ? "tool_calls" : "stop";
     default:
       return "stop";
   }
@@ -97,6 +117,11 @@ Json chat_delta(const engine::Delta& delta) {
       {{delta.part == engine::Part::reasoning ? "reasoning_content" : "content", delta.text}});
 }
 
+Json chat_calls_delta(const AnswerIdentity& identity, int choice,
+                      const std::vector<engine::CalledTool>& calls) {
+  return Json::object({{"tool_calls", calls_json(identity, choice, calls, true)}});
+}
+
 Json chat_logprobs(const std::vector<engine::Token>& answer,
                    const std::vector<engine::Token>& reasoning) {
   Json out = Json::object({{"content", tokens_json(answer)}});
@@ -109,15 +134,19 @@ Json chat_completion(const AnswerIdentity& identity, const std::vector<SequenceR
   Json choices = Json::array();
   for (size_t i = 0; i < sequences.size(); ++i) {
     const SequenceResult& sequence = sequences[i];
-    Json message = Json::object({{"role", "assistant"}, {"content", sequence.answer}});
+    const bool called = !sequence.calls.empty();
+    Json content = called && sequence.answer.empty() ? Json() : Json(sequence.answer);
+    Json message = Json::object({{"role", "assistant"}, {"content", std::move(content)}});
     if (!sequence.reasoning.empty()) message.set("reasoning_content", sequence.reasoning);
+    const int index = static_cast<int>(i);
+    if (called) message.set("tool_calls", calls_json(identity, index, sequence.calls, false));
     choices.push(Json::object(
-        {{"index", static_cast<int>(i)},
+        {{"index", index},
          {"message", std::move(message)},
          {"logprobs", with_logprobs
                           ? chat_logprobs(sequence.answer_logprobs, sequence.reasoning_logprobs)
                           : Json()},
-         {"finish_reason", finish_reason(sequence.end.reason)}}));
+         {"finish_reason", finish_reason(sequence.end.reason, called)}}));
   }
   Json out = identity_json(identity, "chat.completion");
   out.set("choices", std::move(choices));

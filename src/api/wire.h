@@ -22,6 +22,7 @@ struct AnswerIdentity {
 // One sequence as it has come in so far.
 struct SequenceResult {
   std::string answer, reasoning;
+  std::vector<engine::CalledTool> calls;
   std::vector<engine::Token> answer_logprobs, reasoning_logprobs;
   std::vector<engine::PromptToken> prompt;
   engine::End end;
@@ -34,7 +35,8 @@ struct UsageTotals {
 
 std::string server_sent_event(const base::Json& data);
 base::Json usage_json(const UsageTotals& usage);
-base::Json finish_reason(engine::EndReason reason);
+// `called`: the answer has tool calls.
+base::Json finish_reason(engine::EndReason reason, bool called = false);
 
 // {"token","logprob","bytes","top_logprobs":[…]}
 base::Json chat_token_json(const engine::Token& token);
@@ -43,6 +45,9 @@ base::Json chat_token_json(const engine::Token& token);
 base::Json chat_chunk(const AnswerIdentity& identity, int index, base::Json delta,
                       base::Json logprobs, base::Json finish, bool usage_follows);
 base::Json chat_delta(const engine::Delta& delta);
+// {"tool_calls":[…]} of a chunk: each call whole, its arguments in one piece.
+base::Json chat_calls_delta(const AnswerIdentity& identity, int choice,
+                            const std::vector<engine::CalledTool>& calls);
 base::Json chat_logprobs(const std::vector<engine::Token>& answer,
                          const std::vector<engine::Token>& reasoning);
 base::Json chat_completion(const AnswerIdentity& identity,

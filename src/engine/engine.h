@@ -26,12 +26,18 @@ namespace engine {
 
 // ---- what goes in ----------------------------------------------------------------------------
 
+struct ToolCall {
+  std::string id, name;
+  std::string arguments;  // the JSON text of an object
+};
 struct Message {
-  std::string role;  // "system", "user", "assistant"
+  std::string role;  // "system", "user", "assistant", "tool"
   std::string content;
-  std::string name;               // empty: none
-  std::string reasoning_content;  // assistant only; templates decide what becomes of it
-  bool prefix = false;            // last assistant message: continue it, do not close it
+  std::string name;                  // empty: none
+  std::string reasoning_content;     // assistant only; templates decide what becomes of it
+  bool prefix = false;               // last assistant message: continue it, do not close it
+  std::vector<ToolCall> tool_calls;  // assistant only
+  std::string tool_call_id;          // tool only: which call this is the result of
 };
 
 struct SamplingParams {
@@ -47,10 +53,22 @@ struct SamplingParams {
 
 enum class Thinking { by_default, on, off };
 
+// none: no call is given out. required, named: the answer is made to begin with a call, of any
+// declared function or of `tool_name`; what its arguments are is the model's.
+enum class ToolChoice : uint8_t { none, automatic, required, named };
+struct Tool {
+  std::string name;
+  base::Json definition;  // {"type":"function","function":{…}}, for the template
+};
+
 struct ChatPrompt {
   std::vector<Message> messages;
   Thinking thinking = Thinking::by_default;
   base::Json template_arguments;  // object or null: extra keywords for the chat template
+  std::vector<Tool> tools;
+  ToolChoice tool_choice = ToolChoice::automatic;
+  std::string tool_name;       // when named
+  bool parallel_calls = true;  // false: the answer ends with its first call
 };
 struct TextPrompt {
   std::string text;     // /v1/completions: no template; special tokens parsed
@@ -107,11 +125,16 @@ struct PromptToken {
   bool has_logprob = false;
 };  // the first has none
 enum class Part : uint8_t { reasoning, answer };
+struct CalledTool {
+  int index = 0;                // of this answer's calls
+  std::string name, arguments;  // declared; the JSON text of an object
+};
 struct Delta {  // whole UTF-8 characters only; text may be empty when only logprobs arrive
   Part part = Part::answer;
   std::string text;
-  std::vector<int32_t> ids;     // the sampled ids that this delta accounts for
-  std::vector<Token> logprobs;  // as many as ids when logprobs were asked for
+  std::vector<int32_t> ids;       // the sampled ids that this delta accounts for
+  std::vector<Token> logprobs;    // as many as ids when logprobs were asked for
+  std::vector<CalledTool> calls;  // whole ones; a delta has calls or text, not both
 };
 enum class EndReason : uint8_t { stop, length, cancelled, failed };
 struct Usage {
@@ -143,6 +166,7 @@ struct ModelStatus {
   bool starter = false;  // the demonstration model
   base::Json defaults;   // {"temperature":…, "top_p":…} from the file or the family's advice
   int64_t created_unix = 0;
+  bool tools = false;  // its template and vocabulary have a form for tool calls
 };
 
 struct EngineStats {  // for /metrics and the page; all monotonic since the engine's start

@@ -415,8 +415,16 @@ base::Result<int32_t> Lane::next_id(Sequence& s, std::span<const float> logits) 
       return close[static_cast<size_t>(s.close_ids_fed++)];
     }
   }
-  return sampler_.pick(logits, s.history, s.request.sampling,
-                       uniform(s.seed, static_cast<uint64_t>(s.ids.size())));
+  const OpeningGuide::Pick pick = [&](std::span<const float> row) {
+    return sampler_.pick(row, s.history, s.request.sampling,
+                         uniform(s.seed, static_cast<uint64_t>(s.ids.size())));
+  };
+  if (!s.opening || s.opening->done() || s.output.in_reasoning()) return pick(logits);
+  if (s.output.may_open_reasoning()) {  // it may think first
+    auto id = pick(logits);
+    if (!id || s.output.opens_reasoning(*id)) return id;
+  }
+  return s.opening->next(logits, pick);
 }
 
 void Lane::sample(Sequence& s, std::span<const float> logits) {

@@ -259,6 +259,7 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
   status.context_tokens = fitting.context_tokens;
   status.thinking = prompts->thinking();
   status.has_template = prompts->has_template();
+  status.tools = prompts->has_tools();
   status.starter = entry.starter;
   status.defaults = sampling_defaults(config, *prompts);
   status.created_unix = modified_unix(entry.path);

@@ -9,13 +9,19 @@ namespace engine {
 namespace {
 
 struct Stream {
-  std::unique_ptr<const text::Tokenizer> tokenizer = *text::Tokenizer::make(byte_vocabulary());
+  std::unique_ptr<const text::Tokenizer> tokenizer;
   OutputStream output;
   std::vector<Delta> deltas;
   bool stopped = false;
 
-  Stream(ThinkingStart start, std::vector<std::string> stops)
-      : output(*tokenizer, text::ThinkMarkers::of(*tokenizer), start, stops) {}
+  // `calls_max`: present: <tool_call> and </tool_call> are marks, and f is declared.
+  Stream(ThinkingStart start, std::vector<std::string> stops, std::optional<int> calls_max = {})
+      : tokenizer(*text::Tokenizer::make(byte_vocabulary({"<tool_call>", "</tool_call>"}))),
+        output(*tokenizer, text::ThinkMarkers::of(*tokenizer), start, stops, use(calls_max)) {}
+  std::optional<ToolUse> use(std::optional<int> calls_max) const {
+    if (!calls_max) return std::nullopt;
+    return ToolUse{text::ToolMarkup::of(*tokenizer, "<tool_call>"), {"f"}, *calls_max};
+  }
   void push(int32_t id) {
     Token token;
     token.chosen.id = id;
@@ -86,6 +92,56 @@ TEST(Output, WhatWasHeldComesAtTheEnd) {
   s.finish();
   EXPECT_EQ(s.text(Part::answer), "a sto");
   s.check(5);
+}
+
+// Ids of the vocabulary that a Stream with calls has.
+constexpr int32_t call_open_id = fake_vocab, call_close_id = fake_vocab + 1;
+
+TEST(Output, CallsComeWholeAndAreNoContent) {
+  Stream s(ThinkingStart::outside, {"STOP"}, 128);
+  size_t pushed = 0;
+  const auto say = [&](const std::string& text) {
+    s.push(text);
+    pushed += text.size();
+  };
+  const auto mark = [&](int32_t id) {
+    s.push(id);
+    ++pushed;
+  };
+  mark(fake_open_id);
+  say("I could ");
+  mark(call_open_id);  // inside the reasoning it opens nothing
+  say("f");
+  mark(fake_close_id);
+  say("\n\nLet me see.\n");
+  mark(call_open_id);
+  say("{\"name\":\"f\",\"arguments\":{\"a\":\"STOP\"}}");
+  EXPECT_TRUE(std::all_of(s.deltas.begin(), s.deltas.end(),
+                          [](const Delta& d) { return d.calls.empty(); }));
+  mark(call_close_id);
+  EXPECT_FALSE(s.stopped) << "a stop string in arguments is none";
+  mark(call_open_id);
+  say("{\"name\":\"g\",\"arguments\":{}}");  // not declared
+  mark(call_close_id);
+  s.finish();
+  EXPECT_EQ(s.text(Part::reasoning), "I could f");
+  EXPECT_EQ(s.text(Part::answer), "Let me see.");
+  std::vector<CalledTool> calls;
+  for (const Delta& d : s.deltas) calls.insert(calls.end(), d.calls.begin(), d.calls.end());
+  ASSERT_EQ(calls.size(), 1u);
+  EXPECT_EQ(calls[0].index, 0);
+  EXPECT_EQ(calls[0].name, "f");
+  EXPECT_EQ(calls[0].arguments, "{\"a\":\"STOP\"}");
+  s.check(pushed);
+}
+
+TEST(Output, TheLastCallThatWasAskedForEndsTheAnswer) {
+  Stream s(ThinkingStart::never, {}, 1);
+  s.push(call_open_id);
+  s.push("{\"name\":\"f\"}");
+  EXPECT_FALSE(s.stopped);
+  s.push(call_close_id);
+  EXPECT_TRUE(s.stopped);
 }
 
 }  // namespace

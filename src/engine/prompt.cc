@@ -9,12 +9,8 @@ namespace {
 // What an answer needs at least when the oldest exchanges are left out to make room.
 constexpr int answer_room_tokens_max = 1024;
 
-base::Json message_json(const Message& m) {
-  base::Json json = base::Json::object({{"role", m.role}, {"content", m.content}});
-  if (!m.name.empty()) json.set("name", m.name);
-  if (!m.reasoning_content.empty()) json.set("reasoning_content", m.reasoning_content);
-  return json;
-}
+// A conversation with which templates are tried out.
+ChatPrompt small_probe() { return {{{.role = "user", .content = "?"}}}; }
 
 void append_user_text(text::Rendered& rendered, const std::string& typed) {
   if (typed.empty()) return;
@@ -51,16 +47,22 @@ std::unique_ptr<const PromptBuilder> PromptBuilder::make(
   builder->r1_family_ = builder->markers_.close_id >= 0 && t.id_of("<｜User｜>") >= 0 &&
                         !builder->switched_by("thinking");
   builder->thinking_ = builder->detect_thinking(template_source);
+  if (builder->chat_template_) {
+    builder->tools_ = ToolPrompts::of(t, template_source, [&](base::Json context) {
+      return builder->render_with(*builder->chat_template_, std::move(context),
+                                  Thinking::by_default, nullptr, 0);
+    });
+  }
   return builder;
 }
 
 bool PromptBuilder::switched_by(std::string_view argument) const {
   if (!chat_template_) return false;
-  std::vector<Message> probe = {{.role = "user", .content = "?"}};
   auto with = [&](bool value) {
-    base::Json arguments = base::Json::object();
-    arguments.set(argument, value);
-    return render(probe, Thinking::by_default, arguments, 0);
+    ChatPrompt probe = small_probe();
+    probe.template_arguments = base::Json::object();
+    probe.template_arguments.set(argument, value);
+    return render(probe, Thinking::by_default, 0);
   };
   auto on = with(true), off = with(false);
   return on && off && on->text != off->text;
@@ -68,30 +70,48 @@ bool PromptBuilder::switched_by(std::string_view argument) const {
 
 ThinkingSupport PromptBuilder::detect_thinking(std::string_view template_source) const {
   if (!chat_template_) return ThinkingSupport::never;
-  std::vector<Message> probe = {{.role = "user", .content = "?"}};
   // A fixed time: a template that prints the date must not look like one that thinks.
-  auto on = render(probe, Thinking::on, nullptr, 0);
-  auto off = render(probe, Thinking::off, nullptr, 0);
+  auto on = render(small_probe(), Thinking::on, 0);
+  auto off = render(small_probe(), Thinking::off, 0);
   if (on && off && on->text != off->text) return ThinkingSupport::optional;
   bool mentions = template_source.find(markers_.close) != std::string_view::npos;
   return mentions ? ThinkingSupport::always : ThinkingSupport::never;
 }
 
-base::Result<text::Rendered> PromptBuilder::render(const std::vector<Message>& messages,
-                                                   Thinking thinking, const base::Json& arguments,
+base::Result<text::Rendered> PromptBuilder::render(const ChatPrompt& prompt, Thinking thinking,
                                                    int64_t now_unix) const {
-  base::Json list = base::Json::array();
-  for (const Message& m : messages) list.push(message_json(m));
+  const auto context = [&](const std::vector<Message>& messages) {
+    return base::Json::object(
+        {{"messages", tools_.messages(messages)}, {"tools", tools_.definitions(prompt)}});
+  };
+  const auto by_file = [&](const std::vector<Message>& messages) {
+    return render_with(*chat_template_, context(messages), thinking, prompt.template_arguments,
+                       now_unix);
+  };
+  const text::ChatTemplate* own = tools_.own_template();
+  if (own == nullptr || !ToolPrompts::involved(prompt)) return by_file(prompt.messages);
+  ASSIGN(text::Rendered rendered, render_with(*own, context(prompt.messages), thinking,
+                                              prompt.template_arguments, now_unix));
+  // After results the answer follows directly; otherwise it is opened as the file opens it.
+  if (prompt.messages.empty() || prompt.messages.back().role != "tool") {
+    ASSIGN(const text::Rendered opened, by_file(small_probe().messages));
+    if (!opened.user_text.empty()) rendered.text += opened.text.substr(opened.user_text.back().end);
+  }
+  return rendered;
+}
+
+base::Result<text::Rendered> PromptBuilder::render_with(const text::ChatTemplate& with,
+                                                        base::Json context, Thinking thinking,
+                                                        const base::Json& arguments,
+                                                        int64_t now_unix) const {
   const text::TokenizerSpec& spec = tokenizer_->spec();
   auto literal = [&](int32_t id) {
     return id >= 0 ? std::string(tokenizer_->bytes(id)) : std::string();
   };
-  base::Json context = base::Json::object({{"messages", std::move(list)},
-                                           {"tools", nullptr},
-                                           {"documents", nullptr},
-                                           {"add_generation_prompt", true},
-                                           {"bos_token", literal(spec.bos_id)},
-                                           {"eos_token", literal(spec.eos_id)}});
+  context.set("documents", nullptr);
+  context.set("add_generation_prompt", true);
+  context.set("bos_token", literal(spec.bos_id));
+  context.set("eos_token", literal(spec.eos_id));
   if (thinking != Thinking::by_default) {
     // Two names are in use: Qwen's and DeepSeek's.
     context.set("enable_thinking", thinking == Thinking::on);
@@ -99,14 +119,14 @@ base::Result<text::Rendered> PromptBuilder::render(const std::vector<Message>& m
   }
   if (arguments.is_object()) {
     for (const auto& [key, value] : arguments.as_object()) {
-      if (key == "messages" || key == "add_generation_prompt") {
+      if (key == "messages" || key == "tools" || key == "add_generation_prompt") {
         return base::fail(base::ErrorKind::invalid_input,
                           "a template argument may not be called " + base::shown_name(key));
       }
       context.set(key, value);
     }
   }
-  return chat_template_->render(context, now_unix);
+  return with.render(context, now_unix);
 }
 
 bool PromptBuilder::ends_in_reasoning(const text::Rendered& rendered) const {
@@ -150,11 +170,17 @@ base::Result<PreparedPrompt> PromptBuilder::build_chat(const ChatPrompt& prompt,
   if (prompt.messages.empty()) {
     return base::fail(base::ErrorKind::invalid_input, "there are no messages");
   }
-  std::vector<Message> messages = prompt.messages;
+  const bool with_tools = ToolPrompts::involved(prompt);
+  if (with_tools && !tools_.supported()) {
+    return base::fail(base::ErrorKind::unsupported, "this model knows no form for tool calls",
+                      "its chat template shows none that is read here",
+                      "leave the tools out, or choose another model");
+  }
+  ChatPrompt closed = prompt;
   std::optional<Message> begun;
-  if (messages.back().prefix && messages.back().role == "assistant") {
-    begun = std::move(messages.back());
-    messages.pop_back();
+  if (closed.messages.back().prefix && closed.messages.back().role == "assistant") {
+    begun = std::move(closed.messages.back());
+    closed.messages.pop_back();
   }
   Thinking thinking = prompt.thinking;
   // The template of a distill may close the thinking unless it is asked for; R1 always thinks.
@@ -162,9 +188,14 @@ base::Result<PreparedPrompt> PromptBuilder::build_chat(const ChatPrompt& prompt,
       thinking == Thinking::by_default && r1_family_ && thinking_ == ThinkingSupport::optional
           ? Thinking::on
           : thinking;
-  ASSIGN(text::Rendered rendered, render(messages, asked, prompt.template_arguments, now_unix));
-  open_or_close_thinking(rendered, thinking);
+  ASSIGN(text::Rendered rendered, render(closed, asked, now_unix));
+  const bool after_results = !closed.messages.empty() && closed.messages.back().role == "tool";
+  if (!after_results) open_or_close_thinking(rendered, thinking);
   PreparedPrompt prepared;
+  if (with_tools) {
+    prepared.tools = tools_.use(prompt);
+    prepared.opening = tools_.opening(prompt, *tokenizer_);
+  }
   if (thinking_ != ThinkingSupport::never) {
     bool inside = begun ? continue_answer(rendered, *begun) : ends_in_reasoning(rendered);
     prepared.start = inside ? ThinkingStart::inside : ThinkingStart::outside;
@@ -220,8 +251,8 @@ base::Result<PromptSize> PromptBuilder::measure(const ChatPrompt& prompt, int co
   if (size.tokens < context_tokens) return size;
   int room = std::min(answer_room_tokens_max, context_tokens / 4);
   auto fits = [&](int dropped) {
-    ChatPrompt shorter{without_oldest(prompt.messages, dropped), prompt.thinking,
-                       prompt.template_arguments};
+    ChatPrompt shorter = prompt;
+    shorter.messages = without_oldest(prompt.messages, dropped);
     auto built = build(shorter, now_unix);
     return built && static_cast<int>(built->ids.size()) + room <= context_tokens;
   };

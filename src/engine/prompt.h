@@ -10,12 +10,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "engine/engine.h"
 #include "engine/output.h"
+#include "engine/tool_prompts.h"
 #include "text/chat_template.h"
 #include "text/splitter.h"
 #include "text/tokenizer.h"
@@ -25,6 +27,8 @@ namespace engine {
 struct PreparedPrompt {
   std::vector<int32_t> ids;
   ThinkingStart start = ThinkingStart::never;
+  std::optional<ToolUse> tools;        // present: the answer is looked through for calls
+  std::optional<CallOpening> opening;  // present: the answer is made to begin with a call
 };
 
 class PromptBuilder {
@@ -35,8 +39,8 @@ class PromptBuilder {
       std::shared_ptr<const text::ChatTemplate> chat_template, std::string_view template_source,
       int vocab);
 
-  // unsupported: no template; invalid_input: the template refuses these messages, or an id is not
-  // in the vocabulary, or nothing is left to read.
+  // unsupported: no template, or none for tools; invalid_input: the template refuses these
+  // messages, or an id is not in the vocabulary, or nothing is left to read.
   base::Result<PreparedPrompt> build(const Prompt& prompt, int64_t now_unix) const;
   // `fits_below`: the context. See PromptSize.
   base::Result<PromptSize> measure(const ChatPrompt& prompt, int context_tokens,
@@ -47,11 +51,15 @@ class PromptBuilder {
   const text::ThinkMarkers& markers() const { return markers_; }
   bool has_template() const { return chat_template_ != nullptr; }
   bool is_r1_family() const { return r1_family_; }
+  bool has_tools() const { return tools_.supported(); }
 
  private:
   PromptBuilder() = default;
-  base::Result<text::Rendered> render(const std::vector<Message>& messages, Thinking thinking,
-                                      const base::Json& arguments, int64_t now_unix) const;
+  base::Result<text::Rendered> render(const ChatPrompt& prompt, Thinking thinking,
+                                      int64_t now_unix) const;
+  base::Result<text::Rendered> render_with(const text::ChatTemplate& with, base::Json context,
+                                           Thinking thinking, const base::Json& arguments,
+                                           int64_t now_unix) const;
   base::Result<PreparedPrompt> build_chat(const ChatPrompt& prompt, int64_t now_unix) const;
   void open_or_close_thinking(text::Rendered& rendered, Thinking thinking) const;
   // Appends what the answer already has; true: it breaks off inside the thinking.
@@ -63,6 +71,7 @@ class PromptBuilder {
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::shared_ptr<const text::ChatTemplate> chat_template_;
   text::ThinkMarkers markers_;
+  ToolPrompts tools_;
   ThinkingSupport thinking_ = ThinkingSupport::never;
   bool r1_family_ = false;
   int vocab_ = 0;

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "engine/call_opening.h"
 #include "engine/engine.h"
 #include "engine/output.h"
 #include "engine/prefix_index.h"
+#include "engine/prompt.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "model/kv.h"
@@ -21,7 +24,10 @@ struct Sequence {
         seed(seed_),
         ids(std::move(prompt.ids)),
         prompt_length(static_cast<int>(ids.size())),
-        output(prompts.tokenizer(), prompts.markers(), prompt.start, request.stop_strings) {}
+        output(prompts.tokenizer(), prompts.markers(), prompt.start, request.stop_strings,
+               prompt.tools) {
+    if (prompt.opening) opening.emplace(std::move(*prompt.opening), prompts.tokenizer());
+  }
 
   Request request;  // its prompt is empty by now
   EventSink sink;
@@ -37,6 +43,7 @@ struct Sequence {
   int64_t arrival = 0;
   History history;  // filled only for penalties
 
+  std::optional<OpeningGuide> opening;  // until the answer has begun as it was asked to
   OutputStream output;
   bool answer_now = false;
   int close_ids_fed = 0;  // of the marker that ends the thinking, when we end it

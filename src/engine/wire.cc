@@ -169,12 +169,25 @@ void fields(A& a, Message& m) {
   a.text(m.name);
   a.text(m.reasoning_content);
   a.boolean(m.prefix);
+  a.list(m.tool_calls, [&](ToolCall& call) {
+    a.text(call.id);
+    a.text(call.name);
+    a.text(call.arguments);
+  });
+  a.text(m.tool_call_id);
 }
 template <class A>
 void fields(A& a, ChatPrompt& p) {
   a.list(p.messages, [&](Message& m) { fields(a, m); });
   a.enumeration(p.thinking, Thinking::off);
   a.json(p.template_arguments);
+  a.list(p.tools, [&](Tool& tool) {
+    a.text(tool.name);
+    a.json(tool.definition);
+  });
+  a.enumeration(p.tool_choice, ToolChoice::named);
+  a.text(p.tool_name);
+  a.boolean(p.parallel_calls);
 }
 template <class A>
 void fields(A& a, TextPrompt& p) {
@@ -255,6 +268,11 @@ void fields(A& a, Delta& e) {
   a.text(e.text);
   ids(a, e.ids);
   a.list(e.logprobs, [&](Token& token) { fields(a, token); });
+  a.list(e.calls, [&](CalledTool& call) {
+    count_of(a, call.index);
+    a.text(call.name);
+    a.text(call.arguments);
+  });
 }
 template <class A>
 void fields(A& a, Usage& u) {
@@ -300,6 +318,7 @@ void fields(A& a, ModelStatus& s) {
   a.json(s.defaults);
   a.require(s.defaults.is_null() || s.defaults.is_object());
   a.number(s.created_unix);
+  a.boolean(s.tools);
 }
 template <class A>
 void fields(A& a, EngineStats& s) {

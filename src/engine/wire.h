@@ -25,7 +25,7 @@
 
 namespace engine::wire {
 
-inline constexpr uint32_t version = 1;
+inline constexpr uint32_t version = 2;
 inline constexpr uint32_t header_bytes = 5;
 inline constexpr uint32_t to_engine_bytes_max = 64u << 20;  // a whole book as a prompt
 inline constexpr uint32_t to_gate_bytes_max = 16u << 20;

@@ -15,9 +15,17 @@ Request full_request() {
   r.id = 0xfedcba9876543210ull;
   r.model = "r1:7b";
   ChatPrompt chat;
-  chat.messages.push_back({"system", "Sei höflich.", "", "", false});
-  chat.messages.push_back({"user", std::string("a\0b", 3), "Ann", "", false});
-  chat.messages.push_back({"assistant", "So", "", "thought", true});
+  chat.messages.push_back({.role = "system", .content = "Sei höflich."});
+  chat.messages.push_back({.role = "user", .content = std::string("a\0b", 3), .name = "Ann"});
+  chat.messages.push_back(
+      {.role = "assistant", .content = "So", .reasoning_content = "thought", .prefix = true});
+  chat.messages.push_back(
+      {.role = "assistant", .tool_calls = {{"call_1", "add", "{}"}, {"call_2", "f", "{\"a\":1}"}}});
+  chat.messages.push_back({.role = "tool", .content = "3", .tool_call_id = "call_1"});
+  chat.tools = {{"add", base::Json::object({{"type", "function"}})}, {"f", nullptr}};
+  chat.tool_choice = ToolChoice::named;
+  chat.tool_name = "add";
+  chat.parallel_calls = false;
   chat.thinking = Thinking::on;
   chat.template_arguments = base::Json::object({{"x", base::Json::array()}, {"y", 1.5}});
   r.prompt = chat;
@@ -56,33 +64,36 @@ std::vector<Frame> all_frames() {
                      true,
                      true,
                      base::Json::object({{"top_p", 0.95}}),
-                     1'700'000'000};
+                     1'700'000'000,
+                     true};
   EngineStats stats{true, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
   base::Error error{base::ErrorKind::unavailable, "what", "why", "next"};
   Usage usage{1, 2, 3, 4, 5, 6, 7, 8, 9};
-  return {Hello{7},
-          Start{1, full_request()},
-          Start{2, text},
-          Start{3, ids},
-          Cancel{4},
-          AnswerNow{5},
-          Tokenize{6, "m", "text", true, true},
-          Detokenize{7, "m", {9, 8}},
-          MeasurePrompt{8, "m", std::get<ChatPrompt>(full_request().prompt)},
-          Welcome{1, {status, {}}},
-          Models{{status}},
-          Stats{stats},
-          RequestEvent{1, Queued{3, 100, 400}},
-          RequestEvent{1, Loading{"m", 1500, 0.25}},
-          RequestEvent{1, Reading{10, 20, 5}},
-          RequestEvent{1, PromptToken{token(), true}},
-          RequestEvent{1, Delta{Part::reasoning, "Grüße", {5, 6}, {token(), token()}}},
-          RequestEvent{1, End{EndReason::length, true, usage, error}},
-          Refused{9, error},
-          Started{10},
-          Ids{11, {1, -1, 3}},
-          Text{12, "\xff\xfe"},
-          Size{13, {5000, 4096, -1}}};
+  return {
+      Hello{7},
+      Start{1, full_request()},
+      Start{2, text},
+      Start{3, ids},
+      Cancel{4},
+      AnswerNow{5},
+      Tokenize{6, "m", "text", true, true},
+      Detokenize{7, "m", {9, 8}},
+      MeasurePrompt{8, "m", std::get<ChatPrompt>(full_request().prompt)},
+      Welcome{1, {status, {}}},
+      Models{{status}},
+      Stats{stats},
+      RequestEvent{1, Queued{3, 100, 400}},
+      RequestEvent{1, Loading{"m", 1500, 0.25}},
+      RequestEvent{1, Reading{10, 20, 5}},
+      RequestEvent{1, PromptToken{token(), true}},
+      RequestEvent{1, Delta{Part::reasoning, "Grüße", {5, 6}, {token(), token()}, {}}},
+      RequestEvent{1, Delta{Part::answer, "", {7}, {}, {{0, "f", "{}"}, {1, "g", "{\"a\":1}"}}}},
+      RequestEvent{1, End{EndReason::length, true, usage, error}},
+      Refused{9, error},
+      Started{10},
+      Ids{11, {1, -1, 3}},
+      Text{12, "\xff\xfe"},
+      Size{13, {5000, 4096, -1}}};
 }
 
 std::span<const uint8_t> payload_of(const std::string& bytes) {
@@ -106,6 +117,9 @@ TEST(Wire, EveryFrameComesBackAsItWent) {
   auto start = std::get<Start>(*decode(1, payload_of(*bytes)));
   const auto& chat = std::get<ChatPrompt>(start.request.prompt);
   EXPECT_EQ(chat.messages[1].content, std::string("a\0b", 3));
+  EXPECT_EQ(chat.messages[3].tool_calls[1].arguments, "{\"a\":1}");
+  EXPECT_EQ(chat.tools[0].definition.find("type")->as_string(), "function");
+  EXPECT_EQ(chat.tool_name, "add");
   EXPECT_EQ(chat.template_arguments.find("y")->as_number(), 1.5);
   EXPECT_EQ(start.request.sampling.seed, 7u);
   EXPECT_EQ(start.request.account, 99u);

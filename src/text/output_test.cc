@@ -196,5 +196,32 @@ TEST(StopMatcher, DoesNotReachAcrossTheBorderOfParts) {
   EXPECT_EQ(collect(pieces).answer, "b");
 }
 
+TEST(Splitter, MarksOfToolsComeByIdOutsideTheReasoning) {
+  TokenizerSpec spec = small_spec();
+  const int32_t open = add(spec, {.content = "<think>"});
+  const int32_t close = add(spec, {.content = "</think>"});
+  const int32_t mark = add(spec, {.content = "<tool_call>"});
+  const auto tokenizer = make(spec);
+  const auto run = [&](const Ids& ids) {
+    Splitter splitter(*tokenizer, ThinkMarkers::of(*tokenizer), false, true, {mark});
+    std::vector<Piece> pieces;
+    for (const int32_t id : ids) splitter.push(id, pieces);
+    splitter.finish(pieces);
+    EXPECT_EQ(collect(pieces).ids, ids);
+    std::string seen;
+    for (const Piece& piece : pieces) {
+      if (piece.mark >= 0) EXPECT_TRUE(piece.text.empty() && piece.ids == Ids{mark});
+      seen += piece.mark >= 0                 ? "@"
+              : piece.part == Part::reasoning ? "(" + piece.text + ")"
+                                              : piece.text;
+    }
+    return seen;
+  };
+  EXPECT_EQ(run({mark, 'a'}), "@a");
+  EXPECT_EQ(run({' ', mark, 'a'}), " @a");
+  EXPECT_EQ(run({0xc3, mark, 'a'}), "\ufffd@a");
+  EXPECT_EQ(run({open, mark, 'a', close, '\n', mark, 'b', mark}), "()(<tool_call>)(a)()()@b@");
+}
+
 }  // namespace
 }  // namespace text

@@ -1,5 +1,6 @@
 // What the parts of the output pipeline hand on: text, and the sampled ids that it accounts for.
-// ids -> Splitter (which owns the detokeniser) -> StopMatcher -> the reader.
+// ids -> Splitter (which owns the detokeniser) -> ToolParser, where tools are declared ->
+// StopMatcher -> the reader.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,8 @@ struct Piece {
   Part part = Part::answer;
   std::string text;
   std::vector<int32_t> ids;
+  int32_t mark = -1;   // from Splitter to ToolParser: this one id is a mark and has no text
+  std::string called;  // from ToolParser: a whole call of this function; `text` is its arguments
 };
 
 // Text that is held back, and which ids it came from. An id goes out with the last byte that it

@@ -31,8 +31,10 @@ ThinkMarkers ThinkMarkers::of(const Tokenizer& tokenizer) {
 }
 
 Splitter::Splitter(const Tokenizer& tokenizer, ThinkMarkers markers, bool starts_inside,
-                   bool thinks)
-    : markers_(std::move(markers)), detokenizer_(tokenizer, /*show_control=*/false) {
+                   bool thinks, std::vector<int32_t> tool_marks)
+    : markers_(std::move(markers)),
+      tool_marks_(std::move(tool_marks)),
+      detokenizer_(tokenizer, /*show_control=*/false) {
   state_ = !thinks ? State::answer : starts_inside ? State::reasoning : State::start;
 }
 
@@ -45,6 +47,9 @@ void Splitter::push(int32_t id, std::vector<Piece>& out) {
     held_.append(detokenizer_.flush(), id);
     state_ = State::reasoning;
     skip_space(Part::reasoning, out);
+  } else if (state_ != State::reasoning &&
+             std::find(tool_marks_.begin(), tool_marks_.end(), id) != tool_marks_.end()) {
+    hand_mark(id, out);
   } else {
     held_.append(detokenizer_.push(id), id);
     settle(out);
@@ -67,6 +72,15 @@ void Splitter::close(int32_t id, std::vector<Piece>& out) {
   held_.drop(last);
   if (!last.text.empty() || !last.ids.empty()) out.push_back(std::move(last));
   state_ = State::after_reasoning;
+}
+
+// A mark of tool calls: what is held is the answer before it, or white space of the border.
+void Splitter::hand_mark(int32_t id, std::vector<Piece>& out) {
+  held_.append_text(detokenizer_.flush());
+  if (state_ == State::after_reasoning) skip_space(Part::answer, out);
+  state_ = State::answer;
+  give(held_.size(), Part::answer, out);
+  out.push_back({Part::answer, {}, {id}, id});
 }
 
 void Splitter::settle(std::vector<Piece>& out) {

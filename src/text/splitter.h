@@ -32,8 +32,9 @@ class Splitter {
  public:
   // `starts_inside`: the prompt ended with an open marker. `thinks` false: everything is answer
   // and no marker is looked for. Hidden control tokens give no text. The tokenizer outlives this.
-  Splitter(const Tokenizer& tokenizer, ThinkMarkers markers, bool starts_inside,
-           bool thinks = true);
+  // `tool_marks`: ids that outside the reasoning come as pieces of their own (Piece::mark).
+  Splitter(const Tokenizer& tokenizer, ThinkMarkers markers, bool starts_inside, bool thinks = true,
+           std::vector<int32_t> tool_marks = {});
 
   // Appends what the id makes certain: nothing, one piece, or the end of one part and the
   // beginning of the other.
@@ -42,11 +43,15 @@ class Splitter {
   void finish(std::vector<Piece>& out);
 
   bool inside() const { return state_ == State::reasoning; }
+  // Whether the reasoning may be opened still, by its token; whether `id` would do it.
+  bool may_open() const { return state_ == State::start && markers_.open_id >= 0; }
+  bool opens(int32_t id) const { return may_open() && id == markers_.open_id; }
 
  private:
   // `start`: nothing but white space so far, so an open marker may still come.
   enum class State : uint8_t { start, reasoning, after_reasoning, answer };
   void close(int32_t id, std::vector<Piece>& out);
+  void hand_mark(int32_t id, std::vector<Piece>& out);
   void settle(std::vector<Piece>& out);
   bool settle_start(std::vector<Piece>& out);
   bool settle_reasoning(std::vector<Piece>& out);
@@ -54,6 +59,7 @@ class Splitter {
   void skip_space(Part part, std::vector<Piece>& out);
 
   ThinkMarkers markers_;
+  std::vector<int32_t> tool_marks_;
   Detokenizer detokenizer_;
   HeldText held_;
   State state_;

@@ -25,7 +25,9 @@ StopMatcher::StopMatcher(const std::vector<std::string>& stops) {
 
 void StopMatcher::push(Piece piece, std::vector<Piece>& out) {
   if (stopped_) return;
-  if (stops_.empty()) {
+  // Nor does one reach across a tool call, whose arguments are not searched.
+  if (!piece.called.empty()) flush(out);
+  if (stops_.empty() || !piece.called.empty()) {
     out.push_back(std::move(piece));
     return;
   }

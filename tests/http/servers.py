@@ -147,10 +147,10 @@ def events(response):
             yield line
 
 
-def start_nautile(folder, *arguments):
+def start_nautile(folder, *arguments, model=None):
     process = subprocess.Popen(
-        [program("nautile"), "serve", "--listen", "127.0.0.1:0", "--model", starter_model(),
-         *arguments],
+        [program("nautile"), "serve", "--listen", "127.0.0.1:0", "--model",
+         model or starter_model(), *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=dict(os.environ, NAUTILE_HOME=str(folder), LANG="C.UTF-8"))
     lines = Lines(process.stdout)
