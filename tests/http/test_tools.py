@@ -14,6 +14,7 @@ from langchain_deepseek import ChatDeepSeek
 import scripted_model
 import servers
 
+pytestmark = pytest.mark.real_engine
 FOLDER = pathlib.Path(__file__).resolve().parent
 TOOLS = [
     {"type": "function", "function": {
