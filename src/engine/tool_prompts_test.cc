@@ -145,7 +145,7 @@ TEST(ToolPrompts, TurnsOfV3AndR1LoseNoCall) {
       chat.messages.push_back(result(id, "r" + std::string(id)));
     const std::string text = build(*b, chat);
     EXPECT_NE(
-        text.find("<｜User｜>Both please<｜Assistant｜>Let me check.<｜tool▁calls▁begin｜>"
+        text.find("<｜Assistant｜>Let me check.<｜tool▁calls▁begin｜>"
                   "<｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n{\"a\": 1, \"b\": 2}\n"
                   "```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>tide_table"),
         std::string::npos)
