@@ -115,7 +115,7 @@ void Answer::on_end(int index, const engine::End& end) {
   record(sequence, end);
   if (closed_) return;
   if (end.reason == engine::EndReason::failed) {
-    fail(from_module(end.error));
+    fail(context_.engine_failure(end.error));
     return;
   }
   if (stream_) {

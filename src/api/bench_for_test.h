@@ -182,6 +182,7 @@ class ManualEngine final : public engine::EngineClient {
   }
   std::vector<engine::ModelStatus> models() override { return models_; }
   engine::EngineStats stats() override { return stats_; }
+  std::vector<engine::UnusableModel> unusable_models() override { return unusable_; }
   base::Result<std::vector<int32_t>> tokenize(const std::string&, const std::string& text, bool,
                                               bool) override {
     return std::vector<int32_t>(text.begin(), text.end());
@@ -218,6 +219,7 @@ class ManualEngine final : public engine::EngineClient {
 
   std::vector<engine::ModelStatus> models_;
   engine::EngineStats stats_;
+  std::vector<engine::UnusableModel> unusable_;
   engine::PromptSize size_{10, 1000, 0};
   std::optional<base::Error> refusal_;
   std::vector<uint64_t> hurried_;

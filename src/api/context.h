@@ -2,6 +2,7 @@
 // once by the service; everything here lives on the loop thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -15,6 +16,8 @@
 #include "api/service.h"
 
 namespace api {
+
+inline constexpr int64_t body_bytes_max = 8ll << 20;  // of one request; net's limit is the same
 
 struct Call {
   std::shared_ptr<net::Exchange> exchange;
@@ -63,13 +66,20 @@ struct Context {
   account::SecretCheck api_key;
   account::Sessions sessions;
   net::Server* server = nullptr;
-  int api_sequences = 0;  // running for API keys
+  int api_sequences = 0;               // running for API keys
+  std::atomic<bool> stopping = false;  // the server is being stopped: what ends now ends by that
 
   int64_t now_ms() const { return options.clock->monotonic_ms(); }
   void after_ms(int64_t delay_ms, std::function<void()> callback) {
     if (server != nullptr) server->after_ms(delay_ms, std::move(callback));
   }
+  // A model's id in any case, the beginning of one if it fits only one (as on the command line), or
+  // one of DeepSeek's ids, which name the first model; empty: the first model.
   Parsed<ChosenModel> choose_model(const std::string& name);
+  // Why there is none at all: 404, or what was wrong with those that could not be opened.
+  ApiError no_model();
+  // What a request that failed in the engine says.
+  ApiError engine_failure(const base::Error& error) const;
 };
 
 // Endpoints by file; each adds its routes.

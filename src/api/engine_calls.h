@@ -42,6 +42,7 @@ class EngineCalls {
   int running() const { return static_cast<int>(running_.size()); }
 
   std::vector<engine::ModelStatus> models() { return engine_.models(); }
+  std::vector<engine::UnusableModel> unusable_models() { return engine_.unusable_models(); }
   engine::EngineStats stats() { return engine_.stats(); }
 
   // Runs `work` beside the loop, then `done` on it with what came out.

@@ -7,7 +7,7 @@ namespace {
 
 using base::Json;
 
-chat::AnswerEnd answer_end(const engine::End& end) {
+chat::AnswerEnd answer_end(const engine::End& end, bool stopping) {
   switch (end.reason) {
     case engine::EndReason::stop:
       return chat::AnswerEnd::stop;
@@ -18,8 +18,8 @@ chat::AnswerEnd answer_end(const engine::End& end) {
     case engine::EndReason::failed:
       break;
   }
-  return end.error.kind == base::ErrorKind::unavailable ? chat::AnswerEnd::engine_died
-                                                        : chat::AnswerEnd::failed;
+  if (end.error.kind != base::ErrorKind::unavailable) return chat::AnswerEnd::failed;
+  return stopping ? chat::AnswerEnd::server_stopped : chat::AnswerEnd::engine_died;
 }
 
 }  // namespace
@@ -34,6 +34,8 @@ std::string_view end_word(chat::AnswerEnd end) {
       return "cancelled";
     case chat::AnswerEnd::engine_died:
       return "engine_died";
+    case chat::AnswerEnd::server_stopped:
+      return "server_stopped";
     case chat::AnswerEnd::failed:
       break;
   }
@@ -194,7 +196,7 @@ void Generations::add_frame(Generation& generation, Json frame) {
 
 void Generations::on_end(const Shared& generation, const engine::End& end) {
   flush(*generation);
-  const chat::AnswerEnd reason = answer_end(end);
+  const chat::AnswerEnd reason = answer_end(end, context_.stopping);
   if (chat::Conversation* into = conversations_.find(generation->conversation)) {
     if (chat::Node* node = chat::Conversations::find_node(*into, generation->answer)) {
       node->end = reason;
@@ -211,8 +213,8 @@ void Generations::on_end(const Shared& generation, const engine::End& end) {
                              {"context_full", end.context_full},
                              {"usage", site_usage_json(end.usage)}});
   if (end.reason == engine::EndReason::failed) {
-    const ApiError error = from_module(end.error);
-    frame.set("error", Json::object({{"message", error.message}, {"code", error.code}}));
+    const ApiError error = context_.engine_failure(end.error);
+    frame.set("error", Json::object({{"message", sentence_of(error)}, {"code", error.code}}));
   }
   add_frame(*generation, std::move(frame));
   generation->ended = true;

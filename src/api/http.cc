@@ -25,6 +25,27 @@ std::string_view type_of(int status) {
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
+bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
+
+// A plain word gets its capital; "model.gguf" and "top_k" are names.
+std::string capitalised(std::string text) {
+  const std::string_view first = std::string_view(text).substr(0, text.find_first_of(" ,:;"));
+  const bool plain = std::all_of(first.begin(), first.end(), [](char c) {
+    return is_lower(lower(c)) || c == '-' || c == '\'';
+  });
+  if (plain && !first.empty() && is_lower(first.front())) {
+    text.front() = static_cast<char>(text.front() - 'a' + 'A');
+  }
+  return text;
+}
+
+// "field must be …", where `field` is the whole of a name.
+bool begins_with_name(std::string_view text, std::string_view name) {
+  if (name.empty() || !text.starts_with(name)) return false;
+  const char next = text.size() > name.size() ? text[name.size()] : ' ';
+  return next == ' ' || next == ':' || next == '[' || next == '.';
+}
+
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
@@ -45,7 +66,9 @@ tl::unexpected<ApiError> refuse(int status, std::string code, std::string messag
 
 ApiError from_module(const base::Error& error) {
   ApiError out;
-  out.message = error.message();
+  out.message = capitalised(error.what);
+  if (!error.why.empty()) out.message += ": " + error.why;
+  if (!error.next.empty()) out.message += ". " + capitalised(error.next);
   switch (error.kind) {
     case base::ErrorKind::invalid_input:
     case base::ErrorKind::wrong_usage:
@@ -80,9 +103,14 @@ ApiError from_module(const base::Error& error) {
   return out;
 }
 
+std::string sentence_of(const ApiError& error) {
+  if (begins_with_name(error.message, error.param)) return "The field " + error.message;
+  return capitalised(error.message);
+}
+
 base::Json error_json(const ApiError& error) {
   base::Json inner =
-      base::Json::object({{"message", error.message},
+      base::Json::object({{"message", sentence_of(error)},
                           {"type", type_of(error.status)},
                           {"param", error.param.empty() ? base::Json() : base::Json(error.param)},
                           {"code", error.code.empty() ? base::Json() : base::Json(error.code)}});

@@ -36,6 +36,9 @@ tl::unexpected<ApiError> refuse(int status, std::string code, std::string messag
 // The error of a module below as a client sees it. Kind decides the status.
 ApiError from_module(const base::Error& error);
 
+// The message as a sentence: its first word has a capital, unless that is a name from a file or a
+// request, which stay as they are ("The field top_p must be …").
+std::string sentence_of(const ApiError& error);
 base::Json error_json(const ApiError& error);
 net::Response error_response(const ApiError& error);
 net::Response json_response(const base::Json& body, int status = 200);

@@ -18,7 +18,6 @@
 namespace api {
 namespace {
 
-constexpr uint64_t body_bytes_max = 8ull << 20;
 constexpr int body_depth_max = 64;
 
 // Pages and their files may load their own origin and nothing else; a picture in Markdown cannot
@@ -39,19 +38,40 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> security_
     {"permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"},
 }};
 
-// The exchange as endpoints see it: every answer gets the headers above.
+void add_policy_headers(net::Headers& headers, bool is_data) {
+  headers.emplace_back("content-security-policy", is_data ? data_policy : site_policy);
+  for (const auto& [name, value] : security_headers) headers.emplace_back(name, value);
+}
+
+// The exchange as endpoints see it: every answer gets the headers above, and one that was never
+// given is an error in the API's form.
 class GuardedExchange final : public net::Exchange {
  public:
   GuardedExchange(std::shared_ptr<net::Exchange> inner, Metrics& metrics, std::string request_id)
       : inner_(std::move(inner)), metrics_(metrics), request_id_(std::move(request_id)) {}
 
+  ~GuardedExchange() override {
+    if (answered_) return;
+    ApiError error;
+    error.status = 500;
+    error.code = "internal_error";
+    error.message = "no answer was made";
+    net::Response response = error_response(error);
+    add_headers(response.headers);
+    inner_->respond(std::move(response));
+  }
+  GuardedExchange(const GuardedExchange&) = delete;
+  GuardedExchange& operator=(const GuardedExchange&) = delete;
+
   const net::Request& request() const override { return inner_->request(); }
   void respond(net::Response response) override {
+    answered_ = true;
     metrics_.answered(response.status);
     add_headers(response.headers);
     inner_->respond(std::move(response));
   }
   void begin_stream(int status, net::Headers headers) override {
+    answered_ = true;
     metrics_.answered(status);
     add_headers(headers);
     inner_->begin_stream(status, std::move(headers));
@@ -72,13 +92,13 @@ class GuardedExchange final : public net::Exchange {
       }
     }
     headers.emplace_back("x-request-id", request_id_);
-    headers.emplace_back("content-security-policy", is_data ? data_policy : site_policy);
-    for (const auto& [name, value] : security_headers) headers.emplace_back(name, value);
+    add_policy_headers(headers, is_data);
   }
 
   std::shared_ptr<net::Exchange> inner_;
   Metrics& metrics_;
   std::string request_id_;
+  bool answered_ = false;
 };
 
 ApiError make_error(int status, std::string_view code, std::string message) {
@@ -105,18 +125,45 @@ bool is_json(std::string_view content_type) {
 
 Parsed<base::Json> parse_body(const net::Request& request) {
   base::JsonLimits limits;
-  limits.bytes_max = body_bytes_max;
+  limits.bytes_max = static_cast<uint64_t>(body_bytes_max);
   limits.depth_max = body_depth_max;
   // Which of two equal keys counts is read differently by different programs: neither does here.
   limits.duplicate_keys_refused = true;
   auto body = base::parse_json(request.body, "the body", limits);
   if (body) return std::move(*body);
-  const bool too_long = request.body.size() > body_bytes_max;
+  const bool too_long = request.body.size() > static_cast<uint64_t>(body_bytes_max);
   return refuse(too_long ? 413 : 400, too_long ? "request_too_large" : "invalid_json",
                 body.error().message());
 }
 
 }  // namespace
+
+net::Response fault_response(int status, std::string_view reason) {
+  std::string_view code = "bad_request";
+  switch (status) {
+    case 408:
+      code = "too_slow";
+      break;
+    case 413:
+      code = "request_too_large";
+      break;
+    case 414:
+    case 431:
+      code = "header_too_large";
+      break;
+    case 503:
+      code = "overloaded";
+      break;
+    default:
+      break;
+  }
+  ApiError error = make_error(status, code, std::string(reason));
+  if (status == 503) error.retry_after_ms = 2'000;
+  if (status == 413) error.extra = {{"bytes_max", body_bytes_max}};
+  net::Response response = error_response(error);
+  add_policy_headers(response.headers, true);
+  return response;
+}
 
 bool match_path(std::string_view pattern, std::string_view path,
                 std::vector<std::string>& parameters) {

@@ -34,6 +34,9 @@ class Middleware {
   std::vector<Route> routes_;
 };
 
+// The answer to a request that net refused before any route was looked for.
+net::Response fault_response(int status, std::string_view reason);
+
 // True if `path` matches `pattern`; {name} takes one segment, a last {name*} all that is left.
 bool match_path(std::string_view pattern, std::string_view path,
                 std::vector<std::string>& parameters);

@@ -139,6 +139,32 @@ TEST_F(MiddlewareTest, EveryAnswerCarriesTheHeaders) {
             std::string::npos);
 }
 
+TEST_F(MiddlewareTest, WhatNoRouteEverSeesIsRefusedInTheSameForm) {
+  const net::FaultForm form = service_->fault_form();
+  const std::pair<int, const char*> faults[] = {
+      {400, "bad_request"},      {408, "too_slow"},         {413, "request_too_large"},
+      {414, "header_too_large"}, {431, "header_too_large"}, {503, "overloaded"},
+      {505, "bad_request"}};
+  for (const auto& [status, code] : faults) {
+    const net::Response answer = form(status, "The body is larger than this server takes.");
+    EXPECT_EQ(answer.status, status);
+    const auto body = base::parse_json(answer.body, "answer");
+    ASSERT_TRUE(body) << answer.body;
+    const base::Json& error = *body->find("error");
+    EXPECT_EQ(error.find("code")->as_string(), code);
+    EXPECT_EQ(error.find("message")->as_string(), "The body is larger than this server takes.");
+    EXPECT_EQ(error.as_object().size(), 4u);
+    const auto has = [&](std::string_view name, std::string_view value) {
+      return std::any_of(answer.headers.begin(), answer.headers.end(), [&](const auto& header) {
+        return header.first == name && header.second.starts_with(value);
+      });
+    };
+    EXPECT_TRUE(has("content-type", "application/json"));
+    EXPECT_TRUE(has("x-content-type-options", "nosniff"));
+    EXPECT_EQ(has("retry-after", "2"), status == 503);
+  }
+}
+
 TEST_F(MiddlewareTest, FilesAreCachedByTheirNames) {
   net::Request request = Bench::request("GET", "/assets/a-1.js");
   auto plain = send(request);

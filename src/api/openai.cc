@@ -230,9 +230,16 @@ void detokenize(Context& context, Call& call) {
 }
 
 void health(Context& context, Call& call) {
-  if (context.engine.stats().ready) {
-    return call.answer(base::Json::object({{"status", "ok"}}));
+  const bool ready = context.engine.stats().ready;
+  // Nothing installed is a state that one may be in; models of which none can be used is a fault.
+  if (ready && context.engine.models().empty() && !context.engine.unusable_models().empty()) {
+    ApiError error = context.no_model();
+    error.status = 503;
+    error.code = "no_usable_model";
+    error.param.clear();
+    return call.refuse(error);
   }
+  if (ready) return call.answer(base::Json::object({{"status", "ok"}}));
   ApiError error;
   error.status = 503;
   error.code = "engine_unavailable";
@@ -262,21 +269,61 @@ void openapi(Call& call) {
 
 }  // namespace
 
+namespace {
+
+// The index of the model that `name` means by its id, in any case or shortened; -1: none, -2: it
+// fits several.
+int model_called(const std::vector<engine::ModelStatus>& models, const std::string& name) {
+  int found = -1;
+  for (size_t i = 0; i < models.size(); ++i) {
+    const std::string_view id = models[i].id;
+    if (equal_ignoring_case(id, name)) return static_cast<int>(i);
+    if (name.empty() || !equal_ignoring_case(id.substr(0, name.size()), name)) continue;
+    found = found == -1 ? static_cast<int>(i) : -2;
+  }
+  return found;
+}
+
+}  // namespace
+
 Parsed<ChosenModel> Context::choose_model(const std::string& name) {
   std::vector<engine::ModelStatus> models = engine.models();
   for (engine::ModelStatus& model : models) {
     if (model.id == name) return ChosenModel{std::move(model), std::nullopt};
   }
-  if (!models.empty()) {
-    if (name.empty()) return ChosenModel{std::move(models.front()), std::nullopt};
-    for (const Alias& alias : aliases) {
-      if (alias.name == name) return ChosenModel{std::move(models.front()), alias.thinking};
-    }
+  if (models.empty()) return api::refuse(no_model());
+  if (name.empty()) return ChosenModel{std::move(models.front()), std::nullopt};
+  for (const Alias& alias : aliases) {
+    if (alias.name == name) return ChosenModel{std::move(models.front()), alias.thinking};
   }
+  const int at = model_called(models, name);
+  if (at >= 0) return ChosenModel{std::move(models[static_cast<size_t>(at)]), std::nullopt};
   return api::refuse(404, "model_not_found",
-                     models.empty() ? "no model is loaded on this server"
-                                    : "this server has no model of that name: see /v1/models",
+                     at == -2 ? "several models of this server begin with that name: see /v1/models"
+                              : "this server has no model of that name: see /v1/models",
                      "model");
+}
+
+ApiError Context::no_model() {
+  ApiError error;
+  error.status = 404;
+  error.code = "model_not_found";
+  error.param = "model";
+  error.message = "there is no model on this server";
+  const std::vector<engine::UnusableModel> unusable = engine.unusable_models();
+  if (unusable.empty()) return error;
+  error.message =
+      fmt::format("the model {} cannot be used: {}", base::shown_name(unusable.front().id),
+                  unusable.front().error.message());
+  return error;
+}
+
+ApiError Context::engine_failure(const base::Error& error) const {
+  ApiError out = from_module(error);
+  if (!stopping || error.kind != base::ErrorKind::unavailable) return out;
+  out.code = "server_stopped";
+  out.message = "the server was stopped before the answer was complete: ask again when it runs";
+  return out;
 }
 
 void add_public_routes(Context& context, std::vector<Route>& routes) {

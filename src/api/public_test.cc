@@ -360,6 +360,84 @@ TEST_F(PublicTest, AliasesOfBothErasAreTheDefaultModel) {
   EXPECT_EQ(unknown->json().find("error")->find("code")->as_string(), "model_not_found");
 }
 
+TEST_F(PublicTest, AModelIsFoundAsOnTheCommandLine) {
+  engine_.models_[0].id = "SmolLM2-135M-Instruct.Q4_1";
+  engine_.models_.push_back(engine_.models_[0]);
+  engine_.models_[1].id = "DeepSeek-R1-Distill-Qwen-7B";
+  engine_.models_.push_back(engine_.models_[0]);
+  engine_.models_[2].id = "DeepSeek-R1-Distill-Llama-8B";
+  const auto found = [&](const std::string& name) {
+    auto shown = send("GET", "/v1/models/" + name);
+    if (shown->status != 200) return "-> " + std::to_string(shown->status);
+    return shown->json().find("id")->as_string();
+  };
+  EXPECT_EQ(found("SmolLM2-135M-Instruct.Q4_1"), "SmolLM2-135M-Instruct.Q4_1");
+  EXPECT_EQ(found("smollm2-135m-instruct.q4_1"), "SmolLM2-135M-Instruct.Q4_1");
+  EXPECT_EQ(found("smollm2"), "SmolLM2-135M-Instruct.Q4_1");
+  EXPECT_EQ(found("deepseek-r1-distill-q"), "DeepSeek-R1-Distill-Qwen-7B");
+  EXPECT_EQ(found("deepseek-chat"), "SmolLM2-135M-Instruct.Q4_1") << "an alias is the first model";
+  EXPECT_EQ(found("deepseek-r1"), "-> 404") << "it fits two";
+  EXPECT_EQ(found("135M"), "-> 404") << "only the beginning counts";
+  const auto several = send("GET", "/v1/models/deepseek-r1");
+  EXPECT_EQ(several->json().find("error")->find("message")->as_string(),
+            "Several models of this server begin with that name: see /v1/models");
+}
+
+TEST_F(PublicTest, AModelThatCannotBeUsedIsNamedWithItsReason) {
+  EXPECT_EQ(send("GET", "/health")->status, 200);
+  engine_.models_.clear();
+  EXPECT_EQ(send("GET", "/health")->status, 200) << "nothing installed is no fault";
+  engine_.unusable_ = {
+      {"notes", {base::ErrorKind::invalid_input, "notes.gguf is no GGUF file", "text", "get it"}}};
+  const auto health = send("GET", "/health");
+  EXPECT_EQ(health->status, 503);
+  const std::string said = R"(The model "notes" cannot be used: notes.gguf is no GGUF file: text.)";
+  EXPECT_TRUE(health->json().find("error")->find("message")->as_string().starts_with(said))
+      << health->body;
+  const auto asked = chat();
+  EXPECT_EQ(asked->status, 404);
+  EXPECT_TRUE(asked->json().find("error")->find("message")->as_string().starts_with(said));
+  sign_in();
+  const base::Json session = send("GET", "/site/session")->json();
+  const base::Json& unusable = session.find("unusable")->as_array().at(0);
+  EXPECT_EQ(unusable.find("id")->as_string(), "notes");
+  EXPECT_EQ(unusable.find("reason")->as_string(), "notes.gguf is no GGUF file: text. Get it.");
+}
+
+TEST_F(PublicTest, AnAnswerThatEndsWithTheServerSaysSo) {
+  auto exchange = chat(R"("stream":true)");
+  until_started(1);
+  emit(0, delta("Hel"));
+  service_->begin_stop();
+  engine::End lost = end(engine::EndReason::failed);
+  lost.error = {base::ErrorKind::unavailable, "the engine is being restarted", "", ""};
+  emit(0, lost);
+  const base::Json error = *exchange->events().back().find("error");
+  EXPECT_EQ(error.find("code")->as_string(), "server_stopped");
+  EXPECT_EQ(error.find("message")->as_string(),
+            "The server was stopped before the answer was complete: ask again when it runs");
+}
+
+// The first letter of a sentence, unless a name of the request or of a file stands there.
+TEST(Sentence, BeginsWithACapital) {
+  const auto said = [](const char* message, const char* param) {
+    ApiError error;
+    error.message = message;
+    error.param = param;
+    return sentence_of(error);
+  };
+  EXPECT_EQ(said("there is nothing here", ""), "There is nothing here");
+  EXPECT_EQ(said("no model is loaded", "n"), "No model is loaded");
+  EXPECT_EQ(said("n must be 1", "n"), "The field n must be 1");
+  EXPECT_EQ(said("stop[3] must be a string", "stop[3]"), "The field stop[3] must be a string");
+  EXPECT_EQ(said("stop_token_ids[2] must be an id", "stop_token_ids"),
+            "The field stop_token_ids[2] must be an id");
+  EXPECT_EQ(said("model.gguf: it is cut", ""), "model.gguf: it is cut");
+  EXPECT_EQ(said("", ""), "");
+  const ApiError module = from_module({base::ErrorKind::io, "the disk failed", "why", "try it"});
+  EXPECT_EQ(module.message, "The disk failed: why. Try it");
+}
+
 TEST_F(PublicTest, AWishToThinkIsRefusedByAModelThatCannot) {
   auto refused = chat(R"("thinking":{"type":"enabled"})");
   EXPECT_EQ(refused->status, 400);

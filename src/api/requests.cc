@@ -125,6 +125,22 @@ void parse_response_format(Fields& fields) {
                      : "response_format.type must be text, json_object or json_schema");
 }
 
+// DeepSeek has three efforts; OpenAI's words are read as the nearest: minimal as low, medium as
+// high, xhigh as max. Templates that know the efforts write them into the prompt; for all models
+// they bound the thinking, unless a budget was given.
+enum class Effort { low, high, max };
+
+void set_effort(Effort effort, ChatRequest& out) {
+  const char* word = effort == Effort::low ? "low" : effort == Effort::high ? "high" : "max";
+  if (!out.prompt.template_arguments.is_object()) {
+    out.prompt.template_arguments = base::Json::object({});
+  }
+  out.prompt.template_arguments.set("reasoning_effort", word);
+  if (out.thinking_tokens_max >= 0 || effort == Effort::max) return;
+  out.thinking_tokens_max = effort == Effort::low ? limits::low_effort_thinking_tokens
+                                                  : limits::high_effort_thinking_tokens;
+}
+
 // `thinking` and `reasoning_effort` of DeepSeek's second era. Effort says how long, thinking
 // whether at all; "none" is OpenAI's way to say disabled.
 void parse_thinking(Fields& fields, ChatRequest& out) {
@@ -138,7 +154,8 @@ void parse_thinking(Fields& fields, ChatRequest& out) {
     const auto budget = inner.integer("budget_tokens", 1, limits::tokens_max_max);
     if (budget) out.thinking_tokens_max = static_cast<int>(*budget);
     const auto effort = inner.word("reasoning_effort", {"low", "medium", "high", "max"});
-    if (effort && *effort == 0) out.thinking_tokens_max = limits::low_effort_thinking_tokens;
+    if (effort)
+      set_effort(*effort == 0 ? Effort::low : *effort == 3 ? Effort::max : Effort::high, out);
     if (auto error = inner.finish()) fields.fault(std::move(*error));
   }
   const auto effort =
@@ -146,8 +163,8 @@ void parse_thinking(Fields& fields, ChatRequest& out) {
   if (!effort) return;
   if (*effort == 0) {
     out.prompt.thinking = engine::Thinking::off;
-  } else if (*effort <= 2 && out.thinking_tokens_max < 0) {
-    out.thinking_tokens_max = limits::low_effort_thinking_tokens;
+  } else {
+    set_effort(*effort <= 2 ? Effort::low : *effort <= 4 ? Effort::high : Effort::max, out);
   }
 }
 
@@ -156,7 +173,7 @@ void parse_chat_tokens(Fields& fields, CommonFields& out) {
   if (!tokens) return;
   if (out.tokens_max && *out.tokens_max != *tokens) {
     fields.fault(400, "invalid_request", "max_completion_tokens",
-                 "max_tokens and max_completion_tokens say different things: give one");
+                 "the fields max_tokens and max_completion_tokens say different things: give one");
   }
   out.tokens_max = static_cast<int>(*tokens);
 }
@@ -227,7 +244,13 @@ Parsed<ChatRequest> parse_chat_request(const base::Json& body, bool beta) {
   fields.require("messages");
   parse_messages(fields, beta, out.prompt.messages);
   if (const base::Json* arguments = fields.object("chat_template_kwargs")) {
-    out.prompt.template_arguments = *arguments;
+    if (!out.prompt.template_arguments.is_object()) {
+      out.prompt.template_arguments = base::Json::object({});
+    }
+    // What is said to the template itself stands over what the fields above say to it.
+    for (const auto& [key, value] : arguments->as_object()) {
+      out.prompt.template_arguments.set(key, value);
+    }
   }
   const base::Json::Array* modalities = fields.array("modalities", 8);
   for (size_t i = 0; modalities != nullptr && i < modalities->size(); ++i) {

@@ -40,6 +40,7 @@ inline constexpr size_t tool_arguments_bytes_max = 1'048'576;
 inline constexpr int prompt_ids_max = 4'194'304;
 inline constexpr double temperature_least = 1e-4;  // below: 0, or logits / T would overflow
 inline constexpr int low_effort_thinking_tokens = 1'024;
+inline constexpr int high_effort_thinking_tokens = 16'384;  // as the page's "long"
 }  // namespace limits
 
 struct SamplingFields {

@@ -74,8 +74,36 @@ TEST(ChatRequest, TakesWhatItKnows) {
   EXPECT_EQ(request.thinking_tokens_max, limits::low_effort_thinking_tokens);
   EXPECT_EQ(good(R"("max_completion_tokens":7)").common.tokens_max, 7);
   EXPECT_EQ(good(R"("reasoning_effort":"none")").prompt.thinking, engine::Thinking::off);
-  EXPECT_EQ(good(R"("reasoning_effort":"max")").thinking_tokens_max, -1);
+  EXPECT_EQ(good(R"("reasoning_effort":"none")").thinking_tokens_max, -1);
   EXPECT_EQ(good(R"("stop":"x")").common.stop_strings, std::vector<std::string>{"x"});
+}
+
+// DeepSeek's three efforts, and OpenAI's words as the nearest of them: as its documents say.
+TEST(ChatRequest, EffortsAreThree) {
+  const auto effort = [](const ChatRequest& request) {
+    return request.prompt.template_arguments.find("reasoning_effort")->as_string();
+  };
+  const auto check = [&](const std::string& word, const std::string& said, int tokens) {
+    const ChatRequest request = good("\"reasoning_effort\":\"" + word + "\"");
+    EXPECT_EQ(effort(request), said) << word;
+    EXPECT_EQ(request.thinking_tokens_max, tokens) << word;
+    EXPECT_EQ(request.prompt.thinking, engine::Thinking::by_default) << word;
+  };
+  for (const char* word : {"minimal", "low"}) check(word, "low", 1'024);
+  for (const char* word : {"medium", "high"}) check(word, "high", 16'384);
+  for (const char* word : {"xhigh", "max"}) check(word, "max", -1);
+  EXPECT_FALSE(good("\"n\":1").prompt.template_arguments.is_object());
+
+  const ChatRequest inside = good(R"("thinking":{"type":"enabled","reasoning_effort":"medium"})");
+  EXPECT_EQ(effort(inside), "high");
+  EXPECT_EQ(inside.thinking_tokens_max, 16'384);
+  const ChatRequest budget =
+      good(R"("thinking":{"type":"enabled","budget_tokens":77},"reasoning_effort":"high")");
+  EXPECT_EQ(budget.thinking_tokens_max, 77);
+  const ChatRequest own =
+      good(R"("reasoning_effort":"low","chat_template_kwargs":{"reasoning_effort":"max","x":1})");
+  EXPECT_EQ(effort(own), "max");
+  EXPECT_EQ(own.prompt.template_arguments.find("x")->as_integer(), 1);
 }
 
 TEST(ChatRequest, RefusesByName) {

@@ -29,6 +29,8 @@ class ServiceImpl final : public Service {
       middleware_.handle(std::move(exchange));
     };
   }
+  net::FaultForm fault_form() override { return fault_response; }
+  void begin_stop() override { context_.stopping = true; }
   void attach(net::Server& server) override {
     context_.server = &server;
     context_.engine.attach(server);

@@ -2,7 +2,8 @@
 // DeepSeek's forms), the site's own endpoints (docs/site-wire.md), the site's files.
 //
 //   auto service = api::make_service(options);              // opens the state directory's files
-//   auto server = net::make_server(listener, limits, (*service)->handler());
+//   auto server = net::make_server(listener, limits, (*service)->handler(),
+//                                  (*service)->fault_form());
 //   (*service)->attach(**server);                           // starts the service's threads
 //   (*server)->run();
 //   (*service)->detach();                                   // before the server is destroyed
@@ -77,8 +78,12 @@ class Service {
  public:
   virtual ~Service() = default;
   virtual net::Handler handler() = 0;
+  // For net::make_server: what no handler sees is refused in the API's form, too.
+  virtual net::FaultForm fault_form() = 0;
   virtual void attach(net::Server& server) = 0;
   virtual void detach() = 0;
+  // From now on a lost engine means that the server is being stopped. Any thread.
+  virtual void begin_stop() = 0;
 };
 
 base::Result<std::unique_ptr<Service>> make_service(ApiOptions options);

@@ -135,6 +135,11 @@ Json Site::ready_json() const {
                                {"conversation", generation->conversation},
                                {"answer", generation->answer}}));
   }
+  Json unusable = Json::array();
+  for (const engine::UnusableModel& model : context_.engine.unusable_models()) {
+    unusable.push(
+        Json::object({{"id", model.id}, {"reason", from_module(model.error).message + "."}}));
+  }
   const chat::ConversationLimits& limits = conversations_.limits();
   const std::string& pull = context_.options.pull_command;
   return Json::object(
@@ -144,12 +149,14 @@ Json Site::ready_json() const {
        {"history", "memory"},
        {"draft_key", context_.sessions.draft_key()},
        {"models", std::move(models)},
+       {"unusable", std::move(unusable)},
        {"default_model", first},
        {"pull_command", pull.empty() ? Json() : Json(pull)},
        {"conversations", titles_json(conversations_.newest(titles_at_start))},
        {"running", std::move(running)},
        {"limits",
         Json::object({{"message_bytes_max", static_cast<int64_t>(limits.message_bytes_max)},
+                      {"request_bytes_max", body_bytes_max},
                       {"conversations_max", limits.conversations_max}})}});
 }
 

@@ -111,6 +111,10 @@ void Site::measured(const GenerationRequest& request, const engine::ModelStatus&
   if (!size) {
     ApiError error = from_module(size.error());
     if (error.status == 503) error = engine_error();
+    if (error.code == "context_length_exceeded") {
+      error.status = 413;
+      error.reason = "size";
+    }
     return settle(request.key, refuse(std::move(error)));
   }
   if (size->drop_exchanges != 0) return settle(request.key, refuse(context_error(*size)));
@@ -138,7 +142,11 @@ std::optional<ApiError> Site::write_path(const GenerationRequest& request, const
   for (chat::Node& node : nodes) {
     if (auto added = conversations_.add(into, std::move(node)); !added) {
       ApiError error = from_module(added.error());
-      if (error.code == "context_length_exceeded") error.code = "conversation_full";
+      if (error.code == "context_length_exceeded") {
+        error.status = 413;
+        error.code = "conversation_full";
+        error.reason = "conversation";
+      }
       return error;
     }
   }

@@ -28,8 +28,30 @@ std::string read_id(Fields& fields, std::string_view key) {
   return *id;
 }
 
+// What is too much for this server, told from what is malformed: the page says it with the limit.
+ApiError too_much(std::string_view reason, std::string message, int64_t bytes_max) {
+  ApiError error;
+  error.status = 413;
+  error.code = "request_too_large";
+  error.reason = reason;
+  error.message = std::move(message);
+  if (bytes_max > 0) error.extra = {{"bytes_max", bytes_max}};
+  return error;
+}
+
+void check_size(Fields& fields, const base::Json& node, size_t bytes_max) {
+  const base::Json* content = node.find("content");
+  if (content == nullptr || !content->is_string()) return;
+  const size_t bytes = content->as_string().size();
+  if (bytes <= bytes_max) return;
+  fields.fault(too_much(
+      "size", fmt::format("a message has {} bytes, at most {} are taken", bytes, bytes_max),
+      static_cast<int64_t>(bytes_max)));
+}
+
 chat::Node read_node(Fields& fields, const base::Json& json, size_t index,
                      const std::string& parent, size_t bytes_max) {
+  check_size(fields, json, bytes_max);
   Fields inner(json, fmt::format("path[{}]", index));
   chat::Node node;
   node.id = read_id(inner, "id");
@@ -56,6 +78,11 @@ chat::Node read_node(Fields& fields, const base::Json& json, size_t index,
 void read_path(Fields& fields, size_t bytes_max, const std::string& answer,
                std::vector<chat::Node>& out) {
   fields.require("path");
+  const base::Json* given = fields.any("path");
+  if (given != nullptr && given->is_array() && given->as_array().size() > path_nodes_max) {
+    return fields.fault(too_much(
+        "conversation", fmt::format("at most {} messages are taken at once", path_nodes_max), 0));
+  }
   const base::Json::Array* path = fields.array("path", path_nodes_max);
   if (path == nullptr) return;
   for (size_t i = 0; i < path->size() && fields.ok(); ++i) {

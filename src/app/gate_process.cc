@@ -74,7 +74,7 @@ class ReadyTeller {
 };
 
 // Takes engine sockets and the order to stop, until the supervisor is gone.
-void follow_supervisor(engine::ChildClient& client, net::Server& server) {
+void follow_supervisor(engine::ChildClient& client, api::Service& service, net::Server& server) {
   while (auto message = receive_message(child_fd::gate_control)) {
     const base::Json* kind = message->json.find("kind");
     if (!kind || !kind->is_string()) continue;
@@ -82,6 +82,7 @@ void follow_supervisor(engine::ChildClient& client, net::Server& server) {
     if (kind->as_string() == "stop") break;
   }
   // Open answers end with an error that says so, and leave before the connections do.
+  service.begin_stop();
   client.detach();
   server.stop();
 }
@@ -113,11 +114,11 @@ base::Result<int> serve_gate(const ServePlan& plan) {
     tell_supervisor(base::Json::object({{"kind", "code"}, {"code", code}}));
   };
   ASSIGN(auto service, api::make_service(std::move(options)));
-  ASSIGN(auto server,
-         net::make_server(child_fd::gate_listener, limits_of_machine(), service->handler()));
+  ASSIGN(auto server, net::make_server(child_fd::gate_listener, limits_of_machine(),
+                                       service->handler(), service->fault_form()));
   service->attach(*server);
   tell_supervisor(base::Json::object({{"kind", "listening"}}));
-  std::thread follower([&] { follow_supervisor(*client, *server); });
+  std::thread follower([&] { follow_supervisor(*client, *service, *server); });
   server->run();
   follower.join();
   client->detach();

@@ -19,7 +19,7 @@
 
 namespace chat {
 
-enum class AnswerEnd : uint8_t { stop, length, cancelled, engine_died, failed };
+enum class AnswerEnd : uint8_t { stop, length, cancelled, engine_died, server_stopped, failed };
 
 struct Node {
   std::string id;

@@ -94,6 +94,10 @@ class Client final : public ChildClient {
     std::lock_guard lock(mutex_);
     return models_;
   }
+  std::vector<UnusableModel> unusable_models() override {
+    std::lock_guard lock(mutex_);
+    return unusable_;
+  }
   EngineStats stats() override {
     std::lock_guard lock(mutex_);
     EngineStats stats = stats_;
@@ -203,6 +207,7 @@ class Client final : public ChildClient {
     {
       std::lock_guard lock(mutex_);
       models_ = std::move(f.models);
+      unusable_ = std::move(f.unusable);
       ready_ = true;
     }
     if (callbacks_.on_ready) callbacks_.on_ready();
@@ -269,6 +274,7 @@ class Client final : public ChildClient {
   bool ready_ = false;
   int64_t attached_ = 0;
   std::vector<ModelStatus> models_;
+  std::vector<UnusableModel> unusable_;
   EngineStats stats_;
   uint64_t next_call_ = 1;
   std::map<uint64_t, Call*> calls_;

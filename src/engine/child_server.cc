@@ -141,7 +141,8 @@ class Server {
   }
   bool take(wire::Hello& f) {
     if (f.version != wire::version) return false;
-    (void)channel_->send(wire::Welcome{wire::version, engine_->models()});
+    (void)channel_->send(
+        wire::Welcome{wire::version, engine_->models(), engine_->unusable_models()});
     {
       std::lock_guard lock(mutex_);
       welcomed_ = true;

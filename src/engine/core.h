@@ -38,6 +38,7 @@ class Engine final : public EngineClient {
   };
   struct Parts {
     std::vector<std::unique_ptr<ModelSource>> sources;
+    std::vector<UnusableModel> unusable;
     std::shared_ptr<const base::Clock> clock;
     std::unique_ptr<base::Random> random;  // seeds that nobody chose
     uint64_t memory_bytes_max = 0;
@@ -51,6 +52,7 @@ class Engine final : public EngineClient {
   void answer_now(uint64_t request_id) override;
   std::vector<ModelStatus> models() override;
   EngineStats stats() override;
+  std::vector<UnusableModel> unusable_models() override { return parts_.unusable; }
   base::Result<std::vector<int32_t>> tokenize(const std::string& model, const std::string& text,
                                               bool parse_special, bool add_bos) override;
   base::Result<std::string> detokenize(const std::string& model,

@@ -169,6 +169,12 @@ struct ModelStatus {
   bool tools = false;  // its template and vocabulary have a form for tool calls
 };
 
+// A configured model that could not be opened, and why: for the page and for error messages.
+struct UnusableModel {
+  std::string id;
+  base::Error error;
+};
+
 struct EngineStats {  // for /metrics and the page; all monotonic since the engine's start
   bool ready = false;
   int64_t restarts = 0;
@@ -202,6 +208,8 @@ class EngineClient {
 
   virtual std::vector<ModelStatus> models() = 0;
   virtual EngineStats stats() = 0;
+  // Those that models() lacks although they were configured. Never waits.
+  virtual std::vector<UnusableModel> unusable_models() { return {}; }
 
   virtual base::Result<std::vector<int32_t>> tokenize(const std::string& model,
                                                       const std::string& text, bool parse_special,

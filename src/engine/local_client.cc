@@ -30,10 +30,13 @@ base::Result<std::unique_ptr<Engine>> open_engine(const EngineOptions& options, 
       parts.sources.push_back(std::move(*source));
     } else if (broken == BrokenModel::refuse) {
       return base::fail(std::move(source).error());
-    } else if (options.left_out) {
-      options.left_out(entry, source.error());
-    } else if (options.log) {
-      options.log(fmt::format("model {} is left out: {}", entry.id, source.error().message()));
+    } else {
+      if (options.left_out) {
+        options.left_out(entry, source.error());
+      } else if (options.log) {
+        options.log(fmt::format("model {} is left out: {}", entry.id, source.error().message()));
+      }
+      parts.unusable.push_back({entry.id, std::move(source).error()});
     }
   }
   parts.clock = std::make_shared<base::SystemClock>();

@@ -376,6 +376,10 @@ template <class A>
 void fields(A& a, Welcome& f) {
   a.number(f.version);
   a.list(f.models, [&](ModelStatus& s) { fields(a, s); });
+  a.list(f.unusable, [&](UnusableModel& u) {
+    a.text(u.id);
+    fields(a, u.error);
+  });
 }
 template <class A>
 void fields(A& a, Models& f) {

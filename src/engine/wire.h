@@ -65,6 +65,7 @@ struct MeasurePrompt {
 struct Welcome {
   uint32_t version = wire::version;
   std::vector<ModelStatus> models;
+  std::vector<UnusableModel> unusable = {};
 };
 struct Models {
   std::vector<ModelStatus> models;

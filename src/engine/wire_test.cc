@@ -79,7 +79,7 @@ std::vector<Frame> all_frames() {
       Tokenize{6, "m", "text", true, true},
       Detokenize{7, "m", {9, 8}},
       MeasurePrompt{8, "m", std::get<ChatPrompt>(full_request().prompt)},
-      Welcome{1, {status, {}}},
+      Welcome{1, {status, {}}, {{"broken", error}}},
       Models{{status}},
       Stats{stats},
       RequestEvent{1, Queued{3, 100, 400}},

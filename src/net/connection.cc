@@ -171,17 +171,26 @@ void Connection::dispatch() {
   }
 }
 
+Response ConnectionHost::fault_answer(int status, std::string_view reason) const {
+  if (fault_form) return fault_form(status, reason);
+  Response answer;
+  answer.status = status;
+  answer.headers = {{"content-type", "text/plain; charset=utf-8"}, {"cache-control", "no-store"}};
+  if (status == 503) answer.headers.emplace_back("retry-after", "2");
+  answer.body = std::string(reason) + "\n";
+  return answer;
+}
+
 void Connection::refuse(const HttpFault& fault, std::atomic<int64_t>& counter) {
   ++counter;
   state_ = State::busy;
   keep_alive_ = false;
   server_.set_deadline(*this, 0);
   server_.table.move(id_, ConnectionTable::Phase::busy);
-  Headers headers = {{"content-type", "text/plain; charset=utf-8"}, {"cache-control", "no-store"}};
-  if (fault.status == 503) headers.emplace_back("retry-after", "2");
-  const std::string body = std::string(fault.reason) + "\n";
-  HeadForm form{.keep_alive = false, .content_length = static_cast<int64_t>(body.size())};
-  out_ = response_head(fault.status, headers, form, server_.clock.wall_unix_ms() / 1000) + body;
+  const Response answer = server_.fault_answer(fault.status, fault.reason);
+  HeadForm form{.keep_alive = false, .content_length = static_cast<int64_t>(answer.body.size())};
+  out_ = response_head(answer.status, answer.headers, form, server_.clock.wall_unix_ms() / 1000) +
+         answer.body;
   head_put_ = tail_put_ = true;
   in_ = std::string();
   flush();

@@ -30,9 +30,10 @@ inline constexpr size_t scratch_bytes = 64 * 1024;
 // What connections share; the server.
 class ConnectionHost {
  public:
-  ConnectionHost(ServerLimits limits_given, Handler handler_given)
+  ConnectionHost(ServerLimits limits_given, Handler handler_given, FaultForm fault_form_given)
       : limits(limits_given),
         handler(std::move(handler_given)),
+        fault_form(std::move(fault_form_given)),
         loop(Loop::make()),
         table(limits.connections_max, limits.connections_per_prefix_max),
         scratch(std::make_unique<char[]>(scratch_bytes)) {}
@@ -42,9 +43,11 @@ class ConnectionHost {
   virtual bool reserve_body(uint64_t id, int64_t bytes) = 0;
   virtual void release_body(int64_t bytes) = 0;
   virtual void forget(uint64_t id) = 0;  // it has closed
+  Response fault_answer(int status, std::string_view reason) const;
 
   const ServerLimits limits;
   const Handler handler;
+  const FaultForm fault_form;
   const std::shared_ptr<Loop> loop;
   const base::SystemClock clock;
   ConnectionTable table;

@@ -15,6 +15,7 @@
 #include "net/address.h"
 #include "net/connection.h"
 #include "net/loop.h"
+#include "net/response_head.h"
 
 namespace net {
 namespace {
@@ -25,13 +26,10 @@ constexpr int accept_pause_ms = 50;  // descriptors ran out and nobody can go
 constexpr int crowd_least = 128;
 constexpr int trim_delay_ms = 500;  // what the last of them held is freed by then
 constexpr int stop_grace_ms = 2'000;
-constexpr std::string_view refused_full =
-    "HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nx-should-retry: false\r\n"
-    "content-length: 0\r\nconnection: close\r\n\r\n";
 
 class ServerImpl final : public Server, public ConnectionHost {
  public:
-  ServerImpl(int listener, ServerLimits limits, Handler handler);
+  ServerImpl(int listener, ServerLimits limits, Handler handler, FaultForm fault_form);
   ~ServerImpl() override;
 
   bool start();  // false: the listener cannot be watched
@@ -48,6 +46,7 @@ class ServerImpl final : public Server, public ConnectionHost {
   void forget(uint64_t id) override;
 
  private:
+  std::string full_answer() const;
   void wait_accept();
   void accept_turn();
   void admit(int fd, const PeerAddress& peer);
@@ -71,13 +70,20 @@ class ServerImpl final : public Server, public ConnectionHost {
 
 // ---- the server --------------------------------------------------------------------------------
 
-ServerImpl::ServerImpl(int listener, ServerLimits limits, Handler handler)
-    : ConnectionHost(limits, std::move(handler)),
+ServerImpl::ServerImpl(int listener, ServerLimits limits, Handler handler, FaultForm fault_form)
+    : ConnectionHost(limits, std::move(handler), std::move(fault_form)),
       listener_(loop->watch(listener)),
       timer_(loop->timer()),
       stop_timer_(loop->timer()),
       accept_timer_(loop->timer()),
       trim_timer_(loop->timer()) {}
+
+std::string ServerImpl::full_answer() const {
+  const Response answer = fault_answer(503, "Too many connections are open.");
+  HeadForm form{.keep_alive = false, .content_length = static_cast<int64_t>(answer.body.size())};
+  return response_head(answer.status, answer.headers, form, clock.wall_unix_ms() / 1000) +
+         answer.body;
+}
 
 bool ServerImpl::start() {
   if (listener_) wait_accept();
@@ -146,7 +152,8 @@ void ServerImpl::admit(int fd, const PeerAddress& peer) {
   const auto decision = table.arrive(peer.prefix);
   if (!decision.admit) {
     ++refused;
-    (void)!::send(fd, refused_full.data(), refused_full.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const std::string answer = full_answer();
+    (void)!::send(fd, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     ::close(fd);
     return;
   }
@@ -252,8 +259,9 @@ void ServerImpl::end_if_stopped() {
 }  // namespace
 
 base::Result<std::unique_ptr<Server>> make_server(int listener, ServerLimits limits,
-                                                  Handler handler) {
-  auto server = std::make_unique<ServerImpl>(listener, limits, std::move(handler));
+                                                  Handler handler, FaultForm fault_form) {
+  auto server =
+      std::make_unique<ServerImpl>(listener, limits, std::move(handler), std::move(fault_form));
   if (!server->start()) {
     return base::fail(base::ErrorKind::io, "the event loop cannot start",
                       "the kernel refuses to watch the listening socket");

@@ -80,6 +80,11 @@ class Exchange {
 
 using Handler = std::function<void(std::shared_ptr<Exchange>)>;
 
+// The answer to a request that no handler ever sees, since it breaks a rule or a limit: 400, 408,
+// 413, 431, 501, 503, 505. `reason` is a sentence. Called on the loop thread; the connection closes
+// behind the answer.
+using FaultForm = std::function<Response(int status, std::string_view reason)>;
+
 struct ServerStats {  // all but `open` only grow
   int64_t accepted = 0, refused_full = 0, timed_out = 0, malformed = 0, requests = 0;
   int64_t evicted = 0;     // given up for a newcomer: slow headers first, then the longest idle
@@ -98,9 +103,10 @@ class Server {
   virtual ServerStats stats() const = 0;
 };
 
-// `listener` is a listening socket that the server adopts (the supervisor opened it).
+// `listener` is a listening socket that the server adopts (the supervisor opened it). Without a
+// `fault_form` faults are answered as plain text.
 base::Result<std::unique_ptr<Server>> make_server(int listener, ServerLimits limits,
-                                                  Handler handler);
+                                                  Handler handler, FaultForm fault_form = {});
 // What open_listener() refuses without trying: an address that is not numeric or not loopback, a
 // port that does not exist.
 base::Result<void> check_listen(const std::string& host, int port);

@@ -82,11 +82,11 @@ class Client {
 
 class Running {
  public:
-  explicit Running(Handler handler, ServerLimits limits = {}) {
+  explicit Running(Handler handler, ServerLimits limits = {}, FaultForm fault_form = {}) {
     auto listener = open_listener("127.0.0.1", 0);
     EXPECT_TRUE(listener.has_value());
     port = *listener_port(*listener);
-    auto made = make_server(*listener, limits, std::move(handler));
+    auto made = make_server(*listener, limits, std::move(handler), std::move(fault_form));
     EXPECT_TRUE(made.has_value());
     server = std::move(*made);
     thread_ = std::thread([this] { server->run(); });
@@ -447,6 +447,28 @@ TEST(Server, WhenAllAreBeingAnsweredNewcomersAreToldSo) {
   first->respond({200, {}, "1"});
   second->respond({200, {}, "2"});
   EXPECT_NE(one.until("\r\n\r\n1").find("200 OK"), std::string::npos);
+}
+
+TEST(Server, FaultsAndRefusalsHaveTheFormThatTheCallerGives) {
+  Shelf shelf;
+  const FaultForm form = [](int status, std::string_view reason) {
+    return Response{status, {{"content-type", "text/x-form"}}, "<" + std::string(reason) + ">", {}};
+  };
+  Running running(shelf.handler(), {.body_bytes_max = 1000, .connections_per_prefix_max = 1}, form);
+  Client one(running.port);
+  one.send(get);
+  auto first = shelf.take();
+  Client two(running.port);
+  const std::string full = two.to_end();
+  EXPECT_TRUE(full.starts_with("HTTP/1.1 503 ")) << full;
+  EXPECT_NE(full.find("text/x-form"), std::string::npos) << full;
+  EXPECT_TRUE(full.ends_with("<Too many connections are open.>")) << full;
+  first->respond({200, {}, "1", {}});
+  one.until("\r\n\r\n1");
+  one.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4000\r\n\r\n");
+  const std::string large = one.to_end();
+  EXPECT_TRUE(large.starts_with("HTTP/1.1 413 ")) << large;
+  EXPECT_TRUE(large.ends_with("<The body is larger than this server takes.>")) << large;
 }
 
 TEST(Server, UnfinishedBodiesShareABudget) {

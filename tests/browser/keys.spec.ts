@@ -63,6 +63,34 @@ test('Enter sends, Shift+Enter breaks the line, Ctrl+Enter always sends', async 
   await expect(answers(chat)).toHaveCount(2);
 });
 
+test('the box that edits a question has the same Enter', async ({ chat }) => {
+  const editor = chat.getByLabel('Edit the question');
+  await chat.locator('#box').fill('one');
+  await chat.locator('#box').press('Enter');
+  await ended(chat);
+  await chat.locator('#box').press('ArrowUp');
+  await editor.press('Shift+Enter');
+  await editor.pressSequentially('two');
+  await expect(editor).toHaveValue('one\ntwo');
+  await editor.press('Enter');
+  await expect(chat.locator('.bubble')).toHaveText('one\ntwo');
+  await ended(chat);
+
+  await chat.evaluate(() => {
+    const old = JSON.parse(localStorage.getItem('nautile.prefs') ?? '{}') as object;
+    localStorage.setItem('nautile.prefs', JSON.stringify({ ...old, enter: 'newline' }));
+  });
+  await chat.reload();
+  await expect(chat.locator('.bubble')).toBeVisible();
+  await chat.locator('#box').press('ArrowUp');
+  await editor.press('Enter');
+  await editor.pressSequentially('three');
+  await expect(editor).toHaveValue('one\ntwo\nthree');
+  await editor.press('Control+Enter');
+  await expect(chat.locator('.bubble')).toHaveText('one\ntwo\nthree');
+  await expect(chat.locator('.message.user .versions')).toContainText('3/3');
+});
+
 test('on a touch screen Enter starts a new line', async ({ browser, server, chat }) => {
   await expect(chat.locator('#box')).toBeVisible();
   const context = await browser.newContext({

@@ -46,13 +46,38 @@ test('the server is killed: banner, text and draft kept, the chat goes on', asyn
   await chat.locator('#box').fill('typed while it was away');
   await server.run();
   await expect(chat.locator('.banner')).toBeHidden();
-  await expect(lastAnswer(chat).locator('.trouble.cut')).toBeVisible();
+  await expect(lastAnswer(chat).locator('.trouble.cut')).toContainText(
+    'The server was stopped during the answer.',
+  );
   expect(await shown(chat)).toBe(kept);
   await expect(chat.locator('#box')).toHaveValue('typed while it was away');
   await chat.keyboard.press('Control+Enter');
   await expect(answers(chat)).toHaveCount(2);
   await ended(chat);
   expect(await shown(chat)).toBe(words(await stored(chat, server)));
+});
+
+test('the server is stopped during an answer: said; a further question keeps it', async ({
+  chat,
+  server,
+}) => {
+  await send(chat, '/script stream 40 tokens; hold');
+  await expect.poll(async () => (await shown(chat)).split(' ').length).toBe(40);
+  const kept = await shown(chat);
+  await server.kill('SIGTERM');
+  await expect(lastAnswer(chat).locator('.trouble.cut')).toContainText(
+    'The server was stopped during the answer. What was written is on this page only: ' +
+      'a reload loses it, a further question keeps it.',
+  );
+  expect(await shown(chat)).toBe(kept);
+  await server.run();
+  await expect(chat.locator('.banner')).toBeHidden();
+  await send(chat, '/script say after');
+  await expect(answers(chat)).toHaveCount(2);
+  await ended(chat);
+  await chat.reload();
+  await expect(answers(chat)).toHaveCount(2);
+  expect(words(await answers(chat).first().locator('.prose').innerText())).toBe(kept);
 });
 
 test('nothing comes for half a minute: the same text, once', async ({ chat, server }) => {
@@ -93,6 +118,7 @@ test('a reload in mid-answer takes it up from the beginning', async ({ chat, ser
   await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){10}/);
   await chat.reload();
   await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){30}/);
+  await expect(chat.locator('.head-button').last()).toContainText(/Context [1-9]\d* %/);
   await openGate(chat, server);
   await ended(chat);
   expect(await shown(chat)).toBe(words(await stored(chat, server)));

@@ -134,6 +134,23 @@ for (const how of looks) {
       await other.close();
     });
 
+    test.describe('without a usable model', () => {
+      test.use({ serverArgs: ['--unusable'] });
+      test(`${name}: no usable model`, async ({ page, server }) => {
+        await page.goto(server.origin);
+        await page.locator('.code-input').fill(server.code);
+        await page.locator('.code-input').press('Enter');
+        await expect(page.locator('.door .unusable')).toBeVisible();
+        await look(page, how, 'setup-unusable');
+        await page.locator('.door .button.main').click();
+        await expect(page.locator('.empty .unusable')).toBeVisible();
+        await look(page, how, 'unusable');
+        await send(page, 'hello');
+        await expect(page.locator('.trouble.model')).toBeVisible();
+        await look(page, how, 'unusable-asked');
+      });
+    });
+
     test(`${name}: waiting, thinking, answering`, async ({ chat }) => {
       await send(chat, '/script queue 3 for 50 s still; hold');
       await expect(chat.locator('.card.progress')).toBeVisible();
@@ -189,7 +206,16 @@ for (const how of looks) {
       await send(chat, 'hello');
       await expect(chat.locator('.trouble.fault')).toBeVisible();
       await look(chat, how, 'error');
-      await chat.locator('.trouble.fault .button').last().click();
+      const long = {
+        status: 413,
+        contentType: 'application/json',
+        body: '{"error":{"code":"context_length_exceeded"},"reason":"context","tokens_over":1930}',
+      };
+      await chat.route('**/site/generations', (route) => route.fulfill(long), { times: 1 });
+      await chat.locator('.trouble.fault .button').first().click();
+      await expect(chat.locator('.trouble.alone')).toBeVisible();
+      await look(chat, how, 'too-long');
+      await chat.locator('.trouble.alone .button').last().click();
       await chat.locator('#box').fill('');
     });
 
@@ -223,7 +249,10 @@ for (const how of looks) {
       await expect(chat.locator('.dialog.confirm')).toBeVisible();
       await look(chat, how, 'confirm');
       await chat.keyboard.press('Escape');
-      await server.kill();
+      await send(chat, '/script stream 30 tokens; hold');
+      await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+\s+){20}/);
+      await server.kill('SIGTERM');
+      await expect(lastAnswer(chat).locator('.trouble.cut')).toBeVisible();
       await expect(chat.locator('.banner')).toBeVisible();
       await look(chat, how, 'offline');
     });

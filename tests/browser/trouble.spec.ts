@@ -94,8 +94,8 @@ const refusals: [string, number, object, RegExp][] = [
   [
     'long',
     413,
-    { error: { message: 'x', code: 'size' }, reason: 'size' },
-    /larger than the server/,
+    { error: { message: 'x', code: 'size' }, reason: 'size', bytes_max: 9_000 },
+    /too long: 1\skB, and the server takes 9\skB at most/,
   ],
 ];
 for (const [name, status, body, text] of refusals) {
@@ -137,6 +137,73 @@ test.describe('no model', () => {
     await expect(chat.locator('.command')).toContainText('nautile serve --model ');
     await send(chat, 'hello');
     await expect(chat.locator('.trouble')).toContainText('No model is installed');
+  });
+});
+
+test.describe('no usable model', () => {
+  test.use({ serverArgs: ['--unusable'] });
+  test('the page names the file, the reason and what to do', async ({ chat }) => {
+    const reason = /notes\s*notes\.gguf is no GGUF file: it begins .+ Download the model again\./;
+    await expect(chat.locator('.empty')).toContainText('None of the models here can be used.');
+    await expect(chat.locator('.empty')).not.toContainText('No model is installed');
+    await expect(chat.locator('.unusable li')).toHaveText(reason);
+    await send(chat, 'hello');
+    await expect(chat.locator('.trouble')).toContainText('notes.gguf is no GGUF file');
+  });
+});
+
+test.describe('what was refused is kept', () => {
+  test('larger than the server takes: said with the limit, in the box after a reload', async ({
+    chat,
+  }) => {
+    const text = 'word '.repeat(220_000);
+    await send(chat, text);
+    await expect(chat.locator('.trouble.long')).toContainText(
+      /too long: 1,100\skB, and the server takes 1,049\skB at most/,
+    );
+    await expect(chat.getByRole('button', { name: 'Try again' })).toHaveCount(0);
+    await chat.reload();
+    await expect(chat.locator('#box')).toHaveValue(text);
+    await expect(chat).toHaveURL(/\/$/);
+  });
+
+  test('in a conversation, through two reloads, until it is sent', async ({ chat }) => {
+    await send(chat, '/script say first');
+    await ended(chat);
+    await refuseOnce(chat, 500, { error: { message: 'x', code: 'E7' } });
+    await send(chat, '/script say second');
+    await expect(chat.locator('.trouble')).toContainText('Your message is kept.');
+    await chat.reload();
+    await expect(chat.locator('#box')).toHaveValue('/script say second');
+    await expect(answers(chat)).toHaveCount(1);
+    await chat.reload();
+    await expect(chat.locator('#box')).toHaveValue('/script say second');
+    await chat.locator('#box').press('Enter');
+    await expect(answers(chat)).toHaveCount(2);
+    await ended(chat);
+    await chat.reload();
+    await expect(answers(chat)).toHaveCount(2);
+    await expect(chat.locator('#box')).toHaveValue('');
+  });
+
+  test('sent at the second try: it does not come back', async ({ chat }) => {
+    await refuseOnce(chat, 500, { error: { message: 'x', code: 'E7' } });
+    await send(chat, '/script say once');
+    await chat.getByRole('button', { name: 'Try again' }).click();
+    await ended(chat);
+    await chat.reload();
+    await expect(answers(chat)).toHaveCount(1);
+    await expect(chat.locator('#box')).toHaveValue('');
+  });
+
+  test('a message that waits for the running answer', async ({ chat }) => {
+    await send(chat, '/script stream 10 tokens; hold');
+    await expect(chat.getByRole('button', { name: 'Stop', exact: true })).toBeVisible();
+    await chat.locator('#box').fill('next please');
+    await chat.keyboard.press('Enter');
+    await expect(chat.locator('.waiting')).toContainText('next please');
+    await chat.reload();
+    await expect(chat.locator('#box')).toHaveValue('next please');
   });
 });
 
@@ -182,6 +249,23 @@ test.describe('full context', () => {
     await ended(chat);
     await expect(answers(chat)).toHaveCount(3);
     await expect(chat.locator('.mark')).toContainText('answers from here');
+  });
+
+  test('one message too long for it: no summary is offered, the ring is full', async ({ chat }) => {
+    const text = 'word '.repeat(400).trim();
+    await send(chat, text);
+    await expect(chat.locator('.trouble.alone')).toContainText(
+      /This message is \d+ tokens too long to be read whole\. Nothing was cut\./,
+    );
+    await expect(chat.getByRole('button', { name: /summary/ })).toHaveCount(0);
+    await expect(chat.getByRole('button', { name: 'Try again' })).toHaveCount(0);
+    await expect(chat.locator('.head-button').last()).toContainText('Context 100 %');
+    await chat.reload();
+    await expect(chat.locator('#box')).toHaveValue(text);
+    await chat.locator('#box').press('Enter');
+    await chat.getByRole('button', { name: /, which reads more/ }).click();
+    await ended(chat);
+    await expect(answers(chat)).toHaveCount(1);
   });
 
   test('the answer itself fills the context', async ({ chat }) => {

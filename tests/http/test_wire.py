@@ -1,7 +1,11 @@
 """The wire itself: credentials, names, headers, documents, metrics."""
+import http.client
 import re
+import socket
 
 import pytest
+
+import servers
 
 
 def test_no_route_answers_without_credentials(server):
@@ -48,6 +52,74 @@ def test_error_pages_are_small_and_without_script(server):
     assert b"<script" not in answer.body and b"<h1>" in answer.body
 
 
+def sentence(answer):
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert re.match(r"[A-Z]", error["message"]), error
+    return error
+
+
+def test_every_refusal_is_a_sentence_in_the_same_envelope(server):
+    chat = {"model": server.model, "messages": [{"role": "user", "content": "hi"}]}
+    refused = {
+        server.post("/v1/chat/completions", dict(chat, **fields)): status for status, fields in [
+            (422, {"temperature": 9}), (400, {"temperature": "x"}), (400, {"frobnicate": 1}),
+            (400, {"tools": [{}]}), (400, {"messages": None}), (422, {"messages": []}),
+            (400, {"max_tokens": 1, "max_completion_tokens": 2}), (404, {"model": "gpt-4"}),
+            (400, {"top_logprobs": 3}), (422, {"reasoning_effort": "heroic"}),
+            (400, {"messages": [{"role": "user", "content": "word " * 300_000}]})]}
+    refused[server.post("/v1/chat/completions", "{")] = 400
+    refused[server.post("/v1/chat/completions", "a=b", Content_Type="text/plain")] = 415
+    refused[server.post("/v1/chat/completions", chat, Authorization=None)] = 401
+    refused[server.get("/v1/models", Host="evil.example")] = 403
+    refused[server.post("/v1/models", {})] = 405
+    refused[server.get("/nowhere")] = 404
+    for answer, status in refused.items():
+        assert answer.status == status, answer.body[:500]
+        sentence(answer)
+
+
+def test_what_net_refuses_has_the_same_envelope(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+                       f"Content-Length: {9 << 20}\r\n\r\n".encode())  # it is not waited for
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        large = servers.Answer(response)
+    assert large.status == 413 and large.json()["bytes_max"] == 8 << 20
+    assert sentence(large)["code"] == "request_too_large"
+    assert large.headers["content-type"].startswith("application/json")
+    long = server.get("/v1/models", X_Long="x" * 20_000)
+    assert long.status == 431 and long.json()["error"]["code"] == "header_too_large"
+    target = server.get("/" + "x" * 5_000)
+    assert target.status == 414
+    method = server.request("brew", "/health")
+    assert method.status == 400
+    for answer in (long, target, method):
+        sentence(answer)
+
+
+@pytest.mark.real_engine
+def test_a_short_name_of_the_model_is_enough(server):
+    for name in (server.model.lower(), server.model.upper(), server.model[:7].lower()):
+        answer = server.chat("Say hi.", max_tokens=2, model=name)
+        assert answer.status == 200 and answer.json()["model"] == server.model, name
+        assert server.get(f"/v1/models/{name}").json()["id"] == server.model
+    assert server.chat("Say hi.", max_tokens=2, model=server.model[2:]).status == 404
+
+
+def test_a_model_that_cannot_be_used_is_named_with_its_reason():
+    server = servers.start_scripted("--unusable")
+    try:
+        health = server.get("/health")
+        assert health.status == 503 and health.json()["error"]["code"] == "no_usable_model"
+        assert "notes.gguf is no GGUF file" in sentence(health)["message"]
+        asked = server.chat("hi")
+        assert asked.status == 404 and "notes.gguf is no GGUF file" in sentence(asked)["message"]
+    finally:
+        server.stop()
+
+
 def test_metrics_have_the_names_that_dashboards_know(server):
     before = server.metric("vllm:generation_tokens_total")
     used = server.chat("Say hi.", max_tokens=4).json()["usage"]["completion_tokens"]
@@ -62,7 +134,6 @@ def test_metrics_have_the_names_that_dashboards_know(server):
 
 
 def test_setup_is_for_the_first_one_only():
-    import servers
     server = servers.start_scripted()
     try:
         assert server.get("/site/session").json()["state"] == "setup"

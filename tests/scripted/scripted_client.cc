@@ -273,6 +273,25 @@ void ScriptedClient::die() {
   }
 }
 
+void ScriptedClient::lose_all() {
+  std::lock_guard lock(mutex_);
+  for (auto& [id, playing] : playing_) {
+    engine::End event;
+    event.reason = engine::EndReason::failed;
+    event.error = restarting();
+    playing.sink(id, event);
+  }
+  playing_.clear();
+  stats_.running = 0;
+}
+
+std::vector<engine::UnusableModel> ScriptedClient::unusable_models() {
+  if (!options_.unusable) return {};
+  return {{"notes",
+           {base::ErrorKind::invalid_input, "notes.gguf is no GGUF file",
+            "it begins with \"# My\" and not with \"GGUF\"", "download the model again"}}};
+}
+
 int32_t ScriptedClient::id_of(const std::string& piece) {
   const auto at = ids_.find(piece);
   if (at != ids_.end()) return at->second;

@@ -18,7 +18,8 @@ namespace scripted {
 
 struct ScriptedOptions {
   int context_tokens = 4096;
-  bool models = true;  // false: nothing is installed
+  bool models = true;     // false: nothing is installed
+  bool unusable = false;  // there is a file, but it is no model
   bool starter = false;
   engine::ThinkingSupport thinking = engine::ThinkingSupport::optional;
 };
@@ -33,6 +34,9 @@ class ScriptedClient final : public engine::EngineClient {
   void answer_now(uint64_t request_id) override;
   std::vector<engine::ModelStatus> models() override;
   engine::EngineStats stats() override;
+  std::vector<engine::UnusableModel> unusable_models() override;
+  // As when the engine's process is taken down with the server.
+  void lose_all();
   base::Result<std::vector<int32_t>> tokenize(const std::string& model, const std::string& text,
                                               bool parse_special, bool add_bos) override;
   base::Result<std::string> detokenize(const std::string& model,

@@ -3,7 +3,7 @@
 // {"setup_code"} whenever a code was used up and the next one holds. Ends on SIGTERM or SIGINT.
 //
 // usage: scripted_serve [--port N] [--web DIR] [--state DIR] [--context TOKENS] [--no-models]
-//                       [--starter] [--thinking never|optional|always] [--api-key KEY]
+//                       [--unusable] [--starter] [--thinking never|optional|always] [--api-key KEY]
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -32,6 +32,11 @@ std::optional<Arguments> parse(int argc, char** argv) {
     const std::string name = argv[i];
     if (name == "--no-models") {
       out.engine.models = false;
+      continue;
+    }
+    if (name == "--unusable") {
+      out.engine.models = false;
+      out.engine.unusable = true;
       continue;
     }
     if (name == "--starter") {
@@ -102,11 +107,14 @@ base::Result<void> serve(const Arguments& arguments, const std::string& state,
                                                {"api_key", options.api_key},
                                                {"state_dir", state}});
   ASSIGN(auto service, api::make_service(std::move(options)));
-  ASSIGN(auto server, net::make_server(listener, net::ServerLimits{}, service->handler()));
+  ASSIGN(auto server, net::make_server(listener, net::ServerLimits{}, service->handler(),
+                                       service->fault_form()));
   service->attach(*server);
   std::thread waiter([&] {
     int signal = 0;
     sigwait(&signals, &signal);
+    service->begin_stop();
+    engine.lose_all();
     server->stop();
   });
   print_line(ready);

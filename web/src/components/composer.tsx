@@ -6,17 +6,26 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { number, t } from '../i18n';
 import { readDraft, writeDraft } from '../services/drafts';
-import { budgets, current, draftRequest, offline, send, stop, waitInLine } from '../stores/chat';
+import {
+  budgets,
+  current,
+  draftRequest,
+  offline,
+  send,
+  stop,
+  takeBackWaiting,
+  waitInLine,
+} from '../stores/chat';
 import type { Conversation } from '../stores/conversation';
 import type { Live } from '../stores/live';
 import { coarse, prefs, setPrefs } from '../stores/prefs';
 import { model } from '../stores/session';
 import { overlay, question, say } from '../stores/ui';
+import { enterSends } from './enter';
 import { Icon } from './icons';
 import { Menu } from './menu';
 
 const draftAfterMs = 300;
-const compositionEndMs = 30; // Safari sends the Enter that ends a composition after its end
 const stopDeafMs = 400;
 const sendingAfterMs = 1000;
 
@@ -26,7 +35,7 @@ export const early = { text: '', start: 0, end: 0, focused: false };
 export const composerBox: { current: HTMLTextAreaElement | null } = { current: null };
 
 function draftName(conversation: Conversation): string {
-  return conversation.path.peek().length === 0 ? 'new' : conversation.id;
+  return conversation.state.peek() === 'new' ? 'new' : conversation.id;
 }
 
 function ThinkControl() {
@@ -93,17 +102,13 @@ function ThinkControl() {
 function Waiting({ conversation }: { conversation: Conversation }) {
   const text = conversation.waiting.value;
   if (text === null) return null;
-  const takeBack = (): void => {
-    conversation.waiting.value = null;
-    draftRequest.value = { conversation: conversation.id, text };
-  };
   return (
     <div class="waiting">
       <span class="waiting-what">{t('wait.line')}</span>
       <span class="waiting-text" dir="auto">
         {text}
       </span>
-      <button type="button" class="button quiet" onClick={takeBack}>
+      <button type="button" class="button quiet" onClick={() => takeBackWaiting(conversation)}>
         {t('wait.cancel')}
       </button>
     </div>
@@ -158,15 +163,6 @@ function SendOrStop({ live, empty, sending, onSend }: SendProps) {
       <span>{label}</span>
     </button>
   );
-}
-
-/** True if this Enter means "send". */
-function enterSends(event: KeyboardEvent, composedAt: number): boolean {
-  if (event.key !== 'Enter' || event.isComposing || event.keyCode === 229) return false;
-  if (event.timeStamp - composedAt < compositionEndMs) return false;
-  if (event.ctrlKey || event.metaKey) return true;
-  if (event.shiftKey || event.altKey || coarse.matches) return false;
-  return prefs.peek().enter === 'send';
 }
 
 export function Composer() {

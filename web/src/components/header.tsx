@@ -61,7 +61,7 @@ function Meter() {
   const now = measure.value;
   const share = now === null || now.context === 0 ? 0 : now.tokens / now.context;
   const percent = Math.min(100, Math.ceil(100 * share));
-  const words = t('context', { p: percent });
+  const words = t('context', { p: now === null ? '–' : percent });
   const level = share > 0.9 ? 'high' : share > 0.7 ? 'mid' : '';
   return (
     <Menu

@@ -12,6 +12,7 @@ import { modelName } from '../stores/session';
 import { ask, say } from '../stores/ui';
 import { directionOf } from '../text/direction';
 import { IconButton } from './button';
+import { enterSends } from './enter';
 import { Icon, type IconName } from './icons';
 import { Markdown } from './markdown';
 import { Menu } from './menu';
@@ -203,6 +204,7 @@ interface EditorProps {
 
 function Editor({ conversation, node, onDone }: EditorProps) {
   const box = useRef<HTMLTextAreaElement>(null);
+  const composedAt = useRef(-1000);
   const text = useSignal(node.content);
   const busy = conversation.live.value !== null;
   useEffect(() => {
@@ -220,13 +222,12 @@ function Editor({ conversation, node, onDone }: EditorProps) {
     editQuestion(conversation, node, text.value);
   };
   const onKeyDown = (event: KeyboardEvent): void => {
-    if (event.isComposing || event.keyCode === 229) return;
-    if (event.key === 'Escape') {
-      event.stopPropagation();
-      onDone();
-    } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+    if (enterSends(event, composedAt.current)) {
       event.preventDefault();
       send();
+    } else if (event.key === 'Escape' && !event.isComposing && event.keyCode !== 229) {
+      event.stopPropagation();
+      onDone();
     }
   };
   return (
@@ -236,9 +237,11 @@ function Editor({ conversation, node, onDone }: EditorProps) {
         dir="auto"
         rows={1}
         aria-label={t('edit.label')}
+        enterkeyhint={coarse.matches ? 'enter' : 'send'}
         value={text.value}
         onInput={(event) => (text.value = event.currentTarget.value)}
         onKeyDown={onKeyDown}
+        onCompositionEnd={(event) => (composedAt.current = event.timeStamp)}
       />
       <div class="row end wrap">
         <span class="note grow">{t('edit.note')}</span>

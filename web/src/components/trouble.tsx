@@ -14,7 +14,7 @@ import {
   troubleWords,
   widerModel,
 } from '../stores/chat';
-import type { Attempt, Conversation } from '../stores/conversation';
+import type { Attempt, Conversation, TroubleKind } from '../stores/conversation';
 import { setPrefs } from '../stores/prefs';
 import { leaveOut } from '../stores/tree';
 import { Button } from './button';
@@ -48,15 +48,34 @@ function useSecond(active: boolean): void {
   }, [active]);
 }
 
+interface WiderProps {
+  tokens: number; // that it must read
+  onModel: () => void;
+}
+
+function WiderModel({ tokens, onModel }: WiderProps) {
+  const wider = widerModel(tokens);
+  if (wider === null) return null;
+  return (
+    <Button
+      label={t('full.model', { model: wider.name })}
+      onClick={() => {
+        setPrefs({ model: wider.id });
+        onModel();
+      }}
+    />
+  );
+}
+
 interface ExitsProps {
   conversation: Conversation;
   drop: number;
+  tokens: number; // that the conversation has; 0: more than the model reads
   onDrop: () => void;
   onModel: () => void;
 }
 
-function Exits({ conversation, drop, onDrop, onModel }: ExitsProps) {
-  const wider = widerModel.value;
+function Exits({ conversation, drop, tokens, onDrop, onModel }: ExitsProps) {
   const path = conversation.path.value;
   const canDrop =
     drop > 0 && leaveOut(path, conversation.leftOut.value + drop)[0] !== conversation.firstRead();
@@ -69,18 +88,13 @@ function Exits({ conversation, drop, onDrop, onModel }: ExitsProps) {
           onClick={onDrop}
         />
       )}
-      {wider && (
-        <Button
-          label={t('full.model', { model: wider.name })}
-          onClick={() => {
-            setPrefs({ model: wider.id });
-            onModel();
-          }}
-        />
-      )}
+      <WiderModel tokens={tokens} onModel={onModel} />
     </>
   );
 }
+
+/** To try again without a change would be refused again. */
+const senseless = new Set<TroubleKind>(['full', 'alone', 'crowded', 'long']);
 
 /** Under a question that could not be sent. */
 export function Unsent({
@@ -93,22 +107,31 @@ export function Unsent({
   const trouble = attempt.trouble!;
   useSecond(trouble.retryAt > 0);
   const again = (): void => void retry(conversation);
+  const tokens = trouble.context + trouble.over;
   return (
     <Card kind={trouble.kind} words={troubleWords(trouble)}>
-      {trouble.kind === 'full' ? (
+      {trouble.kind === 'full' && (
         <Exits
           conversation={conversation}
           drop={trouble.drop}
+          tokens={tokens}
           onDrop={() => void leaveOutOldest(conversation, trouble.drop)}
           onModel={again}
         />
-      ) : (
+      )}
+      {trouble.kind === 'alone' && <WiderModel tokens={tokens} onModel={again} />}
+      {trouble.kind === 'crowded' && (
+        <Button label={t('full.sum')} onClick={() => void goOnWithSummary(conversation)} />
+      )}
+      {!senseless.has(trouble.kind) && (
         <Button icon="again" label={t('retry')} onClick={again} disabled={offline.value} />
       )}
       <Button label={t('takeback')} onClick={() => takeBack(conversation)} />
     </Card>
   );
 }
+
+const endWords = { engine_died: 'cut', server_stopped: 'cut.server', failed: 'failed' } as const;
 
 interface EndedProps {
   conversation: Conversation;
@@ -127,6 +150,7 @@ export function Ended({ conversation, node, why }: EndedProps) {
         <Exits
           conversation={conversation}
           drop={drop}
+          tokens={0}
           onDrop={() => void leaveOutOldest(conversation, drop)}
           onModel={go}
         />
@@ -143,9 +167,10 @@ export function Ended({ conversation, node, why }: EndedProps) {
         </Card>
       );
     case 'engine_died':
+    case 'server_stopped':
     case 'failed': {
-      const words = t(node.end === 'failed' ? 'failed' : 'cut');
-      const reason = why === '' || node.end === 'engine_died' ? '' : ` ${t('failed.why', { why })}`;
+      const words = t(endWords[node.end]);
+      const reason = why === '' || node.end !== 'failed' ? '' : ` ${t('failed.why', { why })}`;
       const again = (): void => askAgain(conversation, node);
       return (
         <Card kind="cut" words={words + reason}>

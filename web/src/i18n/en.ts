@@ -97,6 +97,9 @@ const en = {
   offline: 'No connection to the server. Your text is kept; we reconnect by ourselves.',
   'offline.send': 'Sending waits for the connection.',
   cut: 'The engine restarted during the answer. What was written is kept.',
+  'cut.server':
+    'The server was stopped during the answer. What was written is on this page only: ' +
+    'a reload loses it, a further question keeps it.',
   failed: 'The answer failed. What was written is kept.',
   'failed.why': 'Reason: {why}',
   cont: 'Continue',
@@ -117,10 +120,18 @@ const en = {
   'sum.cut': '[Its oldest part did not fit and is left out.]',
   'sum.user': 'User:',
   'sum.assistant': 'Assistant:',
-  long: 'This message is larger than the server accepts. Make it shorter.',
+  long: 'This message is too long: {n}, and the server takes {m} at most. Make it shorter.',
+  alone:
+    'This message is {n} tokens too long to be read whole. Nothing was cut. Make it shorter, ' +
+    'or choose a model that reads more.',
+  crowded:
+    'This conversation has grown past what the server takes at once. Nothing was cut. Go on in ' +
+    'a new one.',
   disk: "The server's disk is full: answers work, saving does not. Tell the administrator.",
   fault: 'The server failed (code {id}). It was not you. Your message is kept.',
   'model.none': 'No model is installed. On the server, run: {command}',
+  'model.bad': 'None of the models here can be used.',
+  'model.other': 'To get another one, run on the server: {command}',
   missing: 'This conversation is not on the server any more.',
   'missing.why': 'History lives in memory only for now: it is gone when the server stops.',
 

@@ -101,6 +101,9 @@ const fr: Catalogue = {
     'Plus de liaison avec le serveur. Votre texte est gardé ; la reconnexion est automatique.',
   'offline.send': 'L’envoi attend la liaison.',
   cut: 'Le moteur a redémarré pendant la réponse. Ce qui était écrit est gardé.',
+  'cut.server':
+    'Le serveur a été arrêté pendant la réponse. Ce qui était écrit n’est plus que sur cette ' +
+    'page : la recharger l’efface, poser une autre question le garde.',
   failed: 'La réponse a échoué. Ce qui était écrit est gardé.',
   'failed.why': 'Raison : {why}',
   cont: 'Continuer',
@@ -122,11 +125,21 @@ const fr: Catalogue = {
   'sum.cut': '[Sa partie la plus ancienne ne tenait pas : elle est laissée de côté.]',
   'sum.user': 'Utilisateur :',
   'sum.assistant': 'Assistant :',
-  long: 'Ce message dépasse ce que le serveur accepte. Raccourcissez-le.',
+  long:
+    'Ce message est trop long : {n}, et le serveur en accepte {m} au plus. ' +
+    'Raccourcissez-le.',
+  alone:
+    'Ce message a {n} tokens de trop pour être lu en entier. Rien n’a été coupé. ' +
+    'Raccourcissez-le, ou choisissez un modèle qui lit davantage.',
+  crowded:
+    'Cette conversation dépasse ce que le serveur accepte en une fois. Rien n’a été coupé. ' +
+    'Continuez dans une nouvelle.',
   disk:
     'Le disque du serveur est plein : les réponses arrivent, rien ne s’enregistre. ' +
     'Prévenez l’administrateur.',
   fault: 'Le serveur a eu une panne (code {id}). Vous n’y êtes pour rien. Votre message est gardé.',
+  'model.bad': 'Aucun des modèles présents n’est utilisable.',
+  'model.other': 'Pour en obtenir un autre, lancez sur le serveur : {command}',
   'model.none': 'Aucun modèle n’est installé. Sur le serveur, lancez : {command}',
   missing: 'Cette conversation n’est plus sur le serveur.',
   'missing.why':

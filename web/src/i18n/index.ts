@@ -64,8 +64,17 @@ export function range(lowMs: number, highMs: number): string {
   return lowUnit === high.split(' ')[1] ? `${lowNumber}–${high}` : `${low} – ${high}`;
 }
 
+const unitsEnglish = ['B', 'kB', 'MB', 'GB', 'TB'];
+const unitsFrench = ['o', 'ko', 'Mo', 'Go', 'To'];
+
+/** In thousands, as exact as a limit needs it: "1,049 kB". */
+export function kilobytes(count: number): string {
+  const unit = loaded.value === 'fr' ? unitsFrench[1] : unitsEnglish[1];
+  return `${number(Math.ceil(count / 1000))} ${unit}`;
+}
+
 export function bytes(count: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const units = loaded.value === 'fr' ? unitsFrench : unitsEnglish;
   let unit = 0;
   let value = count;
   while (value >= 1000 && unit < units.length - 1) {

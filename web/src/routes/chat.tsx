@@ -5,25 +5,22 @@ import { Find } from '../components/find';
 import { Header } from '../components/header';
 import { Logo } from '../components/icons';
 import { OfflineBanner } from '../components/live_regions';
+import { Command, NoModel, pullCommand } from '../components/no_model';
 import { Transcript } from '../components/transcript';
 import { current, newChat, reload } from '../stores/chat';
-import { model, session } from '../stores/session';
+import { model } from '../stores/session';
 import { overlay } from '../stores/ui';
 
 function Empty() {
   const found = model.value;
-  const pull = session.value?.pull_command ?? 'nautile serve --model FILE.gguf';
-  const note = found === null ? 'model.none' : found.starter ? 'starter' : null;
-  const [before, after] = note === null ? [] : t(note).split('{command}');
   return (
     <div class="empty">
       <Logo />
       <h2>{t('empty')}</h2>
-      {note !== null && (
+      {found === null && <NoModel />}
+      {found?.starter && (
         <p class="empty-note">
-          {before}
-          <code class="command">{pull}</code>
-          {after}
+          <Command text={t('starter')} command={pullCommand()} />
         </p>
       )}
     </div>

@@ -2,19 +2,9 @@
 import { t } from '../i18n';
 import { CodeForm } from '../components/code_form';
 import { Logo } from '../components/icons';
+import { Command, NoModel, pullCommand } from '../components/no_model';
 import { navigate } from '../stores/router';
-import { gate, justSetUp, model, session, setUp } from '../stores/session';
-
-function Command({ text, command }: { text: string; command: string }) {
-  const [before, after] = text.split('{command}');
-  return (
-    <p>
-      {before}
-      <code class="command">{command}</code>
-      {after}
-    </p>
-  );
-}
+import { gate, justSetUp, model, setUp } from '../stores/session';
 
 function Steps({ at }: { at: number }) {
   return (
@@ -30,7 +20,6 @@ function Steps({ at }: { at: number }) {
 
 function Model() {
   const found = model.value;
-  const pull = session.value?.pull_command ?? 'nautile serve --model FILE.gguf';
   const start = (): void => {
     justSetUp.value = false;
     navigate('/', true);
@@ -38,11 +27,15 @@ function Model() {
   return (
     <>
       {found === null ? (
-        <Command text={t('model.none')} command={pull} />
+        <NoModel />
       ) : (
         <p class="big">{t('model.ready', { model: found.name })}</p>
       )}
-      {found?.starter && <Command text={t('starter')} command={pull} />}
+      {found?.starter && (
+        <p>
+          <Command text={t('starter')} command={pullCommand()} />
+        </p>
+      )}
       <p class="note">{t('history.memory')}</p>
       <button type="button" class="button main" onClick={start}>
         {t('start')}

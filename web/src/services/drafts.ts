@@ -2,6 +2,8 @@
  * Drafts survive a reload, and nothing typed lies readable on the disk: each is AES-GCM under the
  * draft key that the server gives to a signed-in page and that the page holds in memory only.
  * Without a key drafts live in memory. A record: {id, iv, data, at}; older than 7 days is erased.
+ * Ids: "new" and conversations' ids for what stands in the box; `unsentName` for a message that has
+ * left the box and that the server has not taken yet.
  */
 const databaseName = 'nautile';
 const storeName = 'drafts';
@@ -71,13 +73,25 @@ async function readBack(sealed: Sealed): Promise<void> {
   }
 }
 
+export function unsentName(conversation: string): string {
+  return `unsent:${conversation}`;
+}
+
 export function readDraft(id: string): string {
   return memory.get(id) ?? '';
 }
 
-export async function writeDraft(id: string, text: string): Promise<void> {
+/** One write after the other: sealing takes longer than erasing, and the last word must stand. */
+let writing: Promise<void> = Promise.resolve();
+
+export function writeDraft(id: string, text: string): Promise<void> {
+  if ((memory.get(id) ?? '') === text) return writing;
   if (text === '') memory.delete(id);
   else memory.set(id, text);
+  return (writing = writing.then(() => seal(id, text)));
+}
+
+async function seal(id: string, text: string): Promise<void> {
   if (draftKey === null) return;
   try {
     if (text === '') return void (await records('readwrite')).delete(id);

@@ -14,6 +14,12 @@ export interface Model {
   defaults?: { temperature?: number; top_p?: number };
 }
 
+/** A configured model that the server could not open: what happened, why, what to do. */
+export interface Unusable {
+  id: string;
+  reason: string;
+}
+
 export interface Summary {
   id: string;
   title: string;
@@ -33,11 +39,16 @@ export interface ReadySession {
   member: { mode: string };
   history: 'memory' | 'sealed';
   models: Model[];
+  unusable: Unusable[];
   default_model: string | null;
   pull_command: string | null;
   conversations: Summary[];
   running: Running[];
-  limits: { message_bytes_max: number; conversations_max: number };
+  limits: {
+    message_bytes_max: number;
+    request_bytes_max: number;
+    conversations_max: number;
+  };
   draft_key?: string;
 }
 
@@ -54,7 +65,13 @@ export interface Usage {
   thinking_ms: number;
 }
 
-export type EndReason = 'stop' | 'length' | 'cancelled' | 'engine_died' | 'failed';
+export type EndReason =
+  | 'stop'
+  | 'length'
+  | 'cancelled'
+  | 'engine_died'
+  | 'server_stopped'
+  | 'failed';
 
 export interface WireNode {
   id: string;

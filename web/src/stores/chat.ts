@@ -2,11 +2,11 @@
 import { batch, computed, signal } from '@preact/signals';
 import { newId } from '../base/ids';
 import { titleOf } from '../base/words';
-import { t } from '../i18n';
+import { kilobytes, t } from '../i18n';
 import { api, ApiError } from '../services/api';
-import { writeDraft } from '../services/drafts';
+import { readDraft, unsentName, writeDraft } from '../services/drafts';
 import { Stream, type LinkState } from '../services/stream';
-import type { GenerationFrame, WireNode } from '../services/wire';
+import type { GenerationFrame, Model, WireNode } from '../services/wire';
 import { announce, announceError } from './announce';
 import { Conversation, type Attempt, type Trouble } from './conversation';
 import { Live } from './live';
@@ -21,6 +21,7 @@ import {
   models,
   session,
   touchConversation,
+  unusable,
 } from './session';
 
 const cachedMax = 8;
@@ -28,6 +29,7 @@ const stopConfirmMs = 2_000;
 const bannerAfterMs = 2_000;
 const listSettleMs = 300;
 const summaryTriesMax = 10;
+const requestFrameBytes = 4_096; // of a request, beside its path
 
 export const budgets = { short: 1024, normal: 4096, long: 16384, none: undefined };
 
@@ -81,18 +83,43 @@ export function newChat(): void {
   navigate('/');
 }
 
-async function load(conversation: Conversation): Promise<void> {
+/** False if the server has no such conversation. */
+async function load(conversation: Conversation): Promise<boolean> {
   conversation.state.value = 'loading';
   try {
     conversation.merge(await api.conversation(conversation.id));
     followRunning(conversation);
+    const text = takeUnsent(conversation);
+    if (text !== '') draftRequest.value = { conversation: conversation.id, text };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     const missing = error.status === 404;
     // What the page still holds is worth more than a server that forgot it.
     if (conversation.path.peek().length > 0) conversation.state.value = 'loaded';
     else conversation.state.value = missing ? 'missing' : 'unreachable';
+    if (missing) startOver(conversation);
+    return !missing;
   }
+  return true;
+}
+
+/** What left the box before a reload and never reached the server; it is taken once. */
+function takeUnsent(conversation: Conversation): string {
+  if (conversation.attempt.peek() !== null || conversation.waiting.peek() !== null) return '';
+  const text = readDraft(unsentName(conversation.id));
+  if (text !== '') void writeDraft(unsentName(conversation.id), '');
+  return text;
+}
+
+/** A first message that was refused stood on its page only: it goes to the box of a new chat. */
+function startOver(conversation: Conversation): void {
+  if (conversation.path.peek().length > 0 || conversation !== current.peek()) return;
+  const text = takeUnsent(conversation);
+  if (text === '') return;
+  const typed = readDraft(conversation.id);
+  newChat();
+  const both = typed === '' ? text : `${text}\n\n${typed}`;
+  draftRequest.value = { conversation: blank.id, text: both };
 }
 
 export function reload(): void {
@@ -181,10 +208,12 @@ async function post(
 ): Promise<boolean> {
   const chosen = model.peek();
   conversation.attempt.value = { ...attempt, trouble: null };
+  const text = (question ?? conversation.tree.nodes.get(attempt.question))?.content ?? '';
   try {
     if (chosen === null) throw new ApiError(404, 'model', '', null, {});
     if (link.peek() === 'lost') throw new ApiError(0, 'offline', '', null, {});
     const path = pathOf(conversation, attempt, question);
+    checkSize(text, path);
     const { generation } = await api.generate({
       key: attempt.key,
       conversation: conversation.id,
@@ -200,9 +229,21 @@ async function post(
       conversation.attempt.value = null;
       return false;
     }
-    refused(conversation, attempt, question, troubleOf(error));
+    refused(conversation, attempt, question, troubleOf(error, text));
   }
   return true;
+}
+
+const sizeOf = (text: string): number => new Blob([text]).size;
+
+/** What the server would refuse by its size alone is not sent to it. */
+function checkSize(text: string, path: WireNode[]): void {
+  const limits = session.peek()?.limits;
+  if (limits === undefined) return;
+  const whole = sizeOf(JSON.stringify(path)) + requestFrameBytes;
+  const reason = sizeOf(text) > limits.message_bytes_max ? 'size' : 'conversation';
+  if (reason === 'conversation' && whole <= limits.request_bytes_max) return;
+  throw new ApiError(413, reason, '', null, {});
 }
 
 function pathOf(conversation: Conversation, attempt: Attempt, question?: WireNode): WireNode[] {
@@ -246,6 +287,7 @@ function accepted(
 ): void {
   batch(() => {
     conversation.attempt.value = null;
+    void writeDraft(unsentName(conversation.id), conversation.waiting.peek() ?? '');
     place(conversation, question);
     const known = conversation.tree.nodes.get(attempt.answer);
     const goingOn = attempt.question === attempt.answer;
@@ -285,6 +327,7 @@ function refused(
 ): void {
   batch(() => {
     place(conversation, question);
+    if (question !== undefined) void writeDraft(unsentName(conversation.id), question.content);
     conversation.changed();
     conversation.attempt.value = { ...attempt, trouble };
     adopt(conversation);
@@ -311,6 +354,7 @@ function discardUnsent(conversation: Conversation): void {
   const node = conversation.tree.nodes.get(attempt.question);
   const answered = conversation.tree.nodes.has(attempt.answer);
   conversation.attempt.value = null;
+  void writeDraft(unsentName(conversation.id), '');
   if (node !== undefined && node.role === 'user' && !answered && isLeaf(conversation, node)) {
     conversation.tree.remove(node.id);
     conversation.changed();
@@ -330,7 +374,7 @@ export function takeBack(conversation: Conversation): void {
   draftRequest.value = { conversation: conversation.id, text };
 }
 
-function troubleOf(error: ApiError): Trouble {
+function troubleOf(error: ApiError, text: string): Trouble {
   const wait = error.retryAfterS ?? 0;
   const trouble: Trouble = {
     kind: 'fault',
@@ -338,12 +382,16 @@ function troubleOf(error: ApiError): Trouble {
     over: Number(error.body.tokens_over ?? 0),
     drop: Number(error.body.drop_exchanges ?? 0),
     context: Number(error.body.context_tokens ?? 0),
+    bytes: sizeOf(text),
+    bytesMax: Number(error.body.bytes_max ?? session.peek()?.limits.message_bytes_max ?? 0),
     retryAt: 0,
   };
   if (error.status === 0) trouble.kind = 'offline';
   else if (error.status === 402) trouble.kind = 'quota';
   else if (error.status === 404 && error.reason === 'model') trouble.kind = 'model';
-  else if (error.status === 413) trouble.kind = error.reason === 'context' ? 'full' : 'long';
+  else if (error.status === 413 && error.reason === 'conversation') trouble.kind = 'crowded';
+  else if (error.status === 413 && error.reason !== 'context') trouble.kind = 'long';
+  else if (error.status === 413) trouble.kind = trouble.drop > 0 ? 'full' : 'alone';
   else if (error.status === 429) trouble.kind = 'rate';
   else if (error.status === 507) trouble.kind = 'disk';
   else if (error.status === 503) trouble.kind = 'engine';
@@ -364,16 +412,23 @@ export function troubleWords(trouble: Trouble): string {
       return t('engine', { t: `${seconds} s` });
     case 'full':
       return t('full', { n: trouble.over });
-    case 'model':
+    case 'alone':
+      return t('alone', { n: trouble.over });
+    case 'crowded':
+      return t('crowded');
+    case 'model': {
+      const broken = unusable.peek().map(({ id, reason }) => `${id}: ${reason}`);
+      if (broken.length > 0) return [t('model.bad'), ...broken].join(' ');
       return t('model.none', {
         command: session.peek()?.pull_command ?? 'nautile serve --model FILE.gguf',
       });
+    }
     case 'quota':
       return t('quota');
     case 'disk':
       return t('disk');
     case 'long':
-      return t('long');
+      return t('long', { n: kilobytes(trouble.bytes), m: kilobytes(trouble.bytesMax) });
     case 'fault':
       return t('fault', { id: trouble.code });
   }
@@ -408,6 +463,16 @@ export async function answerNow(live: Live): Promise<void> {
 /** Lets one message wait for the end of the running answer. */
 export function waitInLine(conversation: Conversation, text: string): void {
   conversation.waiting.value = text;
+  void writeDraft(unsentName(conversation.id), text);
+}
+
+/** Gives the waiting message back to the box. */
+export function takeBackWaiting(conversation: Conversation): void {
+  const text = conversation.waiting.peek();
+  if (text === null) return;
+  conversation.waiting.value = null;
+  void writeDraft(unsentName(conversation.id), '');
+  draftRequest.value = { conversation: conversation.id, text };
 }
 
 function onFrame(frame: GenerationFrame): void {
@@ -429,11 +494,15 @@ async function lost(conversation: Conversation, live: Live): Promise<void> {
   if (node !== undefined) {
     node.content = live.text.peek();
     if (live.reasoning.peek() !== '') node.reasoning = live.reasoning.peek();
-    node.end = 'engine_died';
   }
   live.cut();
   conversation.changed();
-  await load(conversation);
+  const known = await load(conversation);
+  if (node === undefined || node.end !== undefined) return;
+  // The server that wrote it has forgotten the whole conversation: it is not the one of before.
+  node.end = known ? 'engine_died' : 'server_stopped';
+  conversation.changed();
+  sayEnd(node.end);
 }
 
 function ended(conversation: Conversation, live: Live, whole: boolean): void {
@@ -452,13 +521,19 @@ function ended(conversation: Conversation, live: Live, whole: boolean): void {
   sayEnd(ending.reason);
   // An answer that was joined while it ran may have begun with words that its frames do not carry.
   if (!whole) void load(conversation);
+  const fine =
+    ending.reason === 'stop' || ending.reason === 'length' || ending.reason === 'cancelled';
+  if (fine) void sendWaiting(conversation);
+  else takeBackWaiting(conversation);
+}
+
+async function sendWaiting(conversation: Conversation): Promise<void> {
   const next = conversation.waiting.peek();
   if (next === null) return;
   conversation.waiting.value = null;
-  const fine =
-    ending.reason === 'stop' || ending.reason === 'length' || ending.reason === 'cancelled';
-  if (fine) void send(conversation, next);
-  else draftRequest.value = { conversation: conversation.id, text: next };
+  if (await send(conversation, next)) return;
+  void writeDraft(unsentName(conversation.id), '');
+  draftRequest.value = { conversation: conversation.id, text: next };
 }
 
 function noteRunning(generation: string, conversation: string, answer: string): void {
@@ -480,6 +555,7 @@ function noLongerRunning(generation: string): void {
 function sayEnd(reason: string): void {
   if (reason === 'cancelled') announce(t('stopped'));
   else if (reason === 'engine_died') announceError(t('cut'));
+  else if (reason === 'server_stopped') announceError(t('cut.server'));
   else if (reason === 'failed') announceError(t('failed'));
   else announce(t('ready'));
   if (document.visibilityState === 'hidden') readyElsewhere.value = true;
@@ -497,7 +573,7 @@ export async function deleteVersion(conversation: Conversation, id: string): Pro
     if (conversation.tree.pathTo(live.answer).some((node) => node.id === id)) await stop(live);
   }
   if (conversation.attempt.peek()?.question !== id) await api.removeNode(conversation.id, id);
-  else conversation.attempt.value = null;
+  else discardUnsent(conversation);
   conversation.tree.remove(id);
   conversation.changed();
 }
@@ -521,6 +597,7 @@ export async function deleteConversations(ids: readonly string[]): Promise<void>
     cache.delete(id);
     dropConversation(id);
     void writeDraft(id, '');
+    void writeDraft(unsentName(id), '');
   }
 }
 
@@ -552,7 +629,8 @@ export async function goOnWithSummary(conversation: Conversation): Promise<void>
   for (let tries = 0; tries < summaryTriesMax; tries++) {
     const question = userNode(null, summaryRequest(path.slice(Math.max(0, from)), from > 0));
     await ask(fresh, question, newId());
-    if (fresh.attempt.peek()?.trouble?.kind !== 'full') break;
+    const kind = fresh.attempt.peek()?.trouble?.kind;
+    if (kind !== 'full' && kind !== 'alone' && kind !== 'long') break;
     if (from >= path.length - 1) break;
     discardUnsent(fresh);
     from += Math.max(1, (path.length - from) >> 1);
@@ -571,13 +649,14 @@ function summaryRequest(path: readonly WireNode[], cut: boolean): string {
   return `${head}\n\n${lines.join('\n\n')}`;
 }
 
-/** A model that reads more than the present one, if there is one. */
-export const widerModel = computed(() => {
+/** The next larger model that reads more than the present one, and `tokens` at least. */
+export function widerModel(tokens: number): Model | null {
   const now = model.value;
   if (now === null) return null;
-  const wider = models.value.filter((m) => m.context_tokens > now.context_tokens);
+  const least = Math.max(tokens, now.context_tokens + 1);
+  const wider = models.value.filter((m) => m.context_tokens >= least);
   return wider.sort((a, b) => a.context_tokens - b.context_tokens)[0] ?? null;
-});
+}
 
 // ---- the stream ----------------------------------------------------------------------------
 

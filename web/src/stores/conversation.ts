@@ -12,7 +12,9 @@ export type TroubleKind =
   | 'model'
   | 'quota'
   | 'disk'
-  | 'long'
+  | 'long' // more bytes than the server takes
+  | 'alone' // full, and the message alone is what does not fit
+  | 'crowded' // more messages than the server keeps in one conversation
   | 'fault';
 
 /** Why a message could not be sent, with the numbers that the words need. */
@@ -22,6 +24,8 @@ export interface Trouble {
   over: number; // full: tokens too many
   drop: number; // full: oldest exchanges to leave out
   context: number; // full: tokens that the model reads
+  bytes: number; // long: what it has
+  bytesMax: number; // long: what the server takes; 0: it did not say
   retryAt: number; // rate, engine: when it goes out by itself (Date.now clock); 0: never
 }
 

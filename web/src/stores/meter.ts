@@ -1,4 +1,7 @@
-/** How much of the context the visible branch fills: measured by the server, not guessed. */
+/**
+ * How much of the context the visible branch fills: measured by the server, not guessed. While an
+ * answer is written it is what the model was given to read; null: not known (yet).
+ */
 import { effect, signal } from '@preact/signals';
 import { api, ApiError } from '../services/api';
 import { current, offline } from './chat';
@@ -15,13 +18,19 @@ export const measure = signal<Measure | null>(null);
 
 let timer = 0;
 let round = 0;
+let shownFor = ''; // the conversation that `measure` is about
+let askedFor = ''; // the generation whose prompt was measured
 
 async function ask(): Promise<void> {
   const mine = ++round;
   const conversation = current.peek();
   const chosen = model.peek();
   const path = conversation.path.peek();
-  const last = path[path.length - 1];
+  const live = conversation.live.peek();
+  askedFor = live?.generation ?? '';
+  // An answer that is being written has been read by nobody yet.
+  const until = path.findIndex((node) => node.id === live?.answer);
+  const last = path[(until > 0 ? until : path.length) - 1];
   if (chosen === null || last === undefined) {
     measure.value = chosen === null ? null : { tokens: 0, context: chosen.context_tokens };
     return;
@@ -41,9 +50,14 @@ export function startMeter(): void {
     conversation.version.value;
     conversation.leftOut.value;
     model.value;
-    const writing = conversation.live.value !== null;
+    const live = conversation.live.value;
     window.clearTimeout(timer);
-    if (gate.value !== 'ready' || offline.value || writing) return;
+    if (shownFor !== conversation.id) {
+      shownFor = conversation.id;
+      round++;
+      measure.value = null;
+    }
+    if (gate.value !== 'ready' || offline.value || live?.generation === askedFor) return;
     timer = window.setTimeout(() => void ask(), settleMs);
   });
 }

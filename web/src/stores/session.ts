@@ -2,7 +2,7 @@
 import { computed, signal } from '@preact/signals';
 import { api, ApiError, setSignedOutHandler } from '../services/api';
 import { lockDrafts, unlockDrafts } from '../services/drafts';
-import type { Model, ReadySession, Session, Summary } from '../services/wire';
+import type { Model, ReadySession, Session, Summary, Unusable } from '../services/wire';
 import { prefs } from './prefs';
 import { navigate } from './router';
 
@@ -21,6 +21,8 @@ export const model = computed<Model | null>(() => {
   const find = (id: string | null | undefined): Model | undefined => list.find((m) => m.id === id);
   return find(prefs.value.model) ?? find(session.value?.default_model) ?? list[0] ?? null;
 });
+
+export const unusable = computed<Unusable[]>(() => session.value?.unusable ?? []);
 
 export function modelName(id: string | undefined): string {
   return models.value.find((m) => m.id === id)?.name ?? id ?? '';
