@@ -423,7 +423,7 @@ TEST(GenerationRequest, ThePathIsAChainThatEndsWithAQuestionOrTheAnswer) {
       parse(R"([{"id":")" + n + R"(","role":"user","content":")" + std::string(101, 'x') + "\"}]")
           .error()
           .status,
-      422);
+      413);
 }
 
 TEST(Follows, PairsOfIdAndNumber) {

@@ -1,5 +1,6 @@
 // Gate's side and engine's side of the wire together: over a socketpair, in threads and in a
 // process of its own that is killed.
+#include <cstdio>
 #include <future>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include "engine/child_client.h"
 #include "engine/child_server.h"
 #include "engine/fake_model_for_test.h"
+#include "engine/open_models.h"
 
 namespace engine {
 namespace {
@@ -251,6 +253,37 @@ TEST(Child, ASlowReaderHoldsTheWriterNotTheReader) {
   closed.get_future().wait();
   EXPECT_LT(sender.get(), 64);
   close(pair.engine);
+}
+
+// What cannot be opened is left out, and the gate hears of it with the reason.
+TEST(Child, AModelThatCannotBeOpenedIsNamedToTheGate) {
+  char name[] = "/tmp/nautile-notes-XXXXXX";
+  const int file = mkstemp(name);
+  ASSERT_GE(file, 0);
+  ASSERT_EQ(write(file, "# My notes\n", 11), 11);
+  close(file);
+  EngineOptions options;
+  options.models = {{"notes", name}};
+  Pair pair = make_pair_of_sockets();
+  std::thread engine([&] {
+    serve_engine(pair.engine, [&](Engine::Hooks hooks) {
+      return std::move(*open_engine(options, BrokenModel::leave_out, std::move(hooks)));
+    });
+  });
+  std::promise<void> ready;
+  auto client = ChildClient::make(
+      {.on_lost = {}, .on_ready = [&] { ready.set_value(); }, .on_models_changed = {}});
+  client->attach(pair.gate);
+  ready.get_future().wait();
+  EXPECT_TRUE(client->models().empty());
+  const std::vector<UnusableModel> unusable = client->unusable_models();
+  ASSERT_EQ(unusable.size(), 1u);
+  EXPECT_EQ(unusable[0].id, "notes");
+  EXPECT_EQ(unusable[0].error.kind, base::ErrorKind::invalid_input);
+  EXPECT_FALSE(unusable[0].error.what.empty());
+  client->detach();
+  engine.join();
+  std::remove(name);
 }
 
 }  // namespace

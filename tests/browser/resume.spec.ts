@@ -118,7 +118,7 @@ test('a reload in mid-answer takes it up from the beginning', async ({ chat, ser
   await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){10}/);
   await chat.reload();
   await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){30}/);
-  await expect(chat.locator('.head-button').last()).toContainText(/Context [1-9]\d* %/);
+  await expect(chat.locator('.head-button').last()).toContainText(/Context [1-9]\d*\s%/);
   await openGate(chat, server);
   await ended(chat);
   expect(await shown(chat)).toBe(words(await stored(chat, server)));
