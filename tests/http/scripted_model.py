@@ -250,5 +250,6 @@ def broken():
         "unclosed": ([BEFORE, "<tool_call>", good], BEFORE, ["add"]),
     }
     template = template_of("qwen2.5-7b")
-    return {name: (Model(template, marks, script, FINAL, "<|endoftext|>", "<|im_end|>"), said, names)
+    return {name: (Model(template, marks, script, FINAL, "<|endoftext|>", "<|im_end|>"),
+                   said, names)
             for name, (script, said, names) in cases.items()}
