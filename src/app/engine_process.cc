@@ -58,7 +58,7 @@ int run_engine_process() {
   send_message(child_fd::engine_report,
                base::Json::object({{"kind", "seal"}, {"seal", report.to_json()}}));
   plan->engine.log = log_line;
-  plan->engine.announce = log_line;
+  plan->engine.announce = [](std::string_view line, bool) { log_line(line); };
   std::vector<ModelReport::LeftOut> left_out;
   plan->engine.left_out = [&](const engine::ModelEntry& entry, const base::Error& error) {
     if (left_out.size() < ModelReport::named_max) left_out.push_back({entry.id, error});

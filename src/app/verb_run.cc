@@ -322,7 +322,9 @@ base::Result<int> run_model(const Session& session, const RunOptions& options) {
   engine_settings.exact = options.exact;
   engine_settings.running_max = 1;
   if (options.exact) engine_settings.kv_type.clear();  // exact mode keeps keys and values in f32
-  engine_settings.announce = [](std::string_view line) {
+  const bool person = isatty(STDERR_FILENO) == 1;
+  engine_settings.announce = [person](std::string_view line, bool larger) {
+    if (!person && !larger) return;
     std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
   };
   ASSIGN(const auto client, engine::make_local_client(engine_settings));

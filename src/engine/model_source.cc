@@ -174,8 +174,9 @@ void announce(const ModelEntry& entry, const EngineOptions& options,
               const format::ModelFiles& files, const model::RunnerOptions& runner,
               const model::MemoryPlan& plan) {
   if (!options.announce) return;
-  options.announce(fmt::format("{}: {}", entry.id, model::memory_text(plan)));
-  if (plan.expert_places == 0) return;
+  const bool larger = plan.expert_places > 0;
+  options.announce(fmt::format("{}: {}", entry.id, model::memory_text(plan)), larger);
+  if (!larger) return;
   std::string speed;
   auto estimate = model::estimate_from_disk(files, runner, plan, base::SystemClock());
   if (estimate) {
@@ -188,7 +189,8 @@ void announce(const ModelEntry& entry, const EngineOptions& options,
       fmt::format("{} is larger than the memory: {} of the {} experts of each layer stay "
                   "in it, {:.1f} GiB are read from disk as they are chosen{}",
                   entry.id, plan.expert_places, plan.experts,
-                  gib(static_cast<double>(plan.disk_bytes())), speed));
+                  gib(static_cast<double>(plan.disk_bytes())), speed),
+      larger);
 }
 
 base::Result<std::shared_ptr<const text::ChatTemplate>> compile_template(

@@ -50,8 +50,8 @@ struct EngineOptions {
   SpeculationMode speculation = SpeculationMode::automatic;
   std::function<void(std::string_view)> log;  // one line, never text of a member; may be empty
   // What each model will take of the memory (and how fast it will be, if its experts stay on disk),
-  // before it is loaded: a line or two. May be empty.
-  std::function<void(std::string_view)> announce;
+  // before it is loaded: a line or two, `larger` if it is larger than the memory. May be empty.
+  std::function<void(std::string_view line, bool larger)> announce;
 };
 
 inline constexpr int default_context_max = 32'768;
