@@ -220,7 +220,7 @@ TEST(Splitter, MarksOfToolsComeByIdOutsideTheReasoning) {
   EXPECT_EQ(run({mark, 'a'}), "@a");
   EXPECT_EQ(run({' ', mark, 'a'}), " @a");
   EXPECT_EQ(run({0xc3, mark, 'a'}), "\ufffd@a");
-  EXPECT_EQ(run({open, mark, 'a', close, '\n', mark, 'b', mark}), "()(<tool_call>)(a)()()@b@");
+  EXPECT_EQ(run({open, mark, 'a', close, '\n', mark, 'b', mark}), "()(<tool_call>)(a)()@b@");
 }
 
 }  // namespace

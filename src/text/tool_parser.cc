@@ -221,7 +221,6 @@ void ToolParser::on_mark(Role role, std::vector<Piece>& out) {
   }
   const bool in_call = state_ == State::head || state_ == State::body;
   const bool in_markup = in_call || state_ == State::between;
-  const int calls_before = calls_;
   switch (role) {
     case Role::separator:
       broken_ |= state_ == State::body;  // a second one
@@ -235,10 +234,10 @@ void ToolParser::on_mark(Role role, std::vector<Piece>& out) {
       end_call(out);
       if (in_markup) state_ = State::between;
       break;
-    case Role::close:  // in a call that is not whole: what follows may be the rest of it
+    case Role::close:  // in an open call: what follows may be the rest of it
       end_call(out);
       section_ = false;
-      if (in_markup) state_ = in_call && calls_ == calls_before ? State::dropped : State::between;
+      if (in_markup) state_ = in_call ? State::dropped : State::between;
       break;
     case Role::open:
       end_call(out);

@@ -119,7 +119,7 @@ TEST(ToolParser, BrokenCutAndNestedMarkupIsNoContent) {
     expect(kind, "@[f|{\"a\"#:1}]after", "");
     expect(kind, "@@[f|{}@[g|{}]#]#", "<f:{}><g:{}>");  // whole, though another mark closed it
     expect(kind, "@[f|{}", "<f:{}>");
-    expect(kind, "@[f|{}#", "<f:{}>");
+    expect(kind, "@[f|{}#rest", "<f:{}>");
   }
   expect(Kind::deepseek, "@[function|f\n```json\n```][function|f {}][function|][function]#", "");
   expect(Kind::tagged, "[{\"name\":1}][][{]x", "x");
