@@ -163,6 +163,11 @@ void EventStreams::close_session(uint64_t session) {
   sweep();
 }
 
+void EventStreams::close_all() {
+  for (const Shared& stream : streams_) close(*stream);
+  sweep();
+}
+
 std::string EventStreams::models_fingerprint() {
   std::string out = context_.engine.stats().ready ? "+" : "-";
   for (const engine::ModelStatus& model : context_.engine.models()) {

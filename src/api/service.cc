@@ -31,6 +31,9 @@ class ServiceImpl final : public Service {
   }
   net::FaultForm fault_form() override { return fault_response; }
   void begin_stop() override { context_.stopping = true; }
+  void end_streams() override {
+    context_.server->post([this] { site_.end_streams(); });
+  }
   void attach(net::Server& server) override {
     context_.server = &server;
     context_.engine.attach(server);

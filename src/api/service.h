@@ -84,6 +84,9 @@ class Service {
   virtual void detach() = 0;
   // From now on a lost engine means that the server is being stopped. Any thread.
   virtual void begin_stop() = 0;
+  // Ends the browsers' streams behind the frames that were posted before. Any thread, while
+  // attached; the server may be stopped at once afterwards.
+  virtual void end_streams() = 0;
 };
 
 base::Result<std::unique_ptr<Service>> make_service(ApiOptions options);

@@ -38,6 +38,7 @@ class Site {
  public:
   explicit Site(Context& context);
   void add_routes(std::vector<Route>& routes);
+  void end_streams() { streams_.close_all(); }
   void attach() {}
 
  private:

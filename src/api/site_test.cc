@@ -102,6 +102,23 @@ TEST_F(SiteTest, SignOutRevokes) {
   EXPECT_EQ(send("GET", "/site/session")->json().find("state")->as_string(), "signin");
 }
 
+TEST_F(SiteTest, WhenTheServerStopsTheStreamEndsInOrderBehindTheLastFrame) {
+  sign_in();
+  auto stream = follow(start('1', 'b', question()));
+  emit(0, delta("Because"));
+  service_->begin_stop();
+  engine::End lost = end(engine::EndReason::failed);
+  lost.error = {base::ErrorKind::unavailable, "the engine is being restarted", "", ""};
+  engine_.emit(0, lost);
+  service_->end_streams();
+  server_->run_pending();
+  const base::Json last = frames(*stream).back();
+  EXPECT_EQ(last.find("kind")->as_string(), "end");
+  EXPECT_EQ(last.find("reason")->as_string(), "server_stopped");
+  EXPECT_EQ(last.find("error")->find("code")->as_string(), "server_stopped");
+  EXPECT_TRUE(stream->ended);
+}
+
 TEST_F(SiteTest, TheOneCallAtStart) {
   sign_in();
   const base::Json session = send("GET", "/site/session")->json();

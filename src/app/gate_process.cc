@@ -84,6 +84,7 @@ void follow_supervisor(engine::ChildClient& client, api::Service& service, net::
   // Open answers end with an error that says so, and leave before the connections do.
   service.begin_stop();
   client.detach();
+  service.end_streams();
   server.stop();
 }
 

@@ -115,6 +115,7 @@ base::Result<void> serve(const Arguments& arguments, const std::string& state,
     sigwait(&signals, &signal);
     service->begin_stop();
     engine.lose_all();
+    service->end_streams();
     server->stop();
   });
   print_line(ready);

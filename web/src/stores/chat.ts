@@ -2,7 +2,7 @@
 import { batch, computed, signal } from '@preact/signals';
 import { newId } from '../base/ids';
 import { titleOf } from '../base/words';
-import { kilobytes, t } from '../i18n';
+import { kilobytes, number, t } from '../i18n';
 import { api, ApiError } from '../services/api';
 import { readDraft, unsentName, writeDraft } from '../services/drafts';
 import { Stream, type LinkState } from '../services/stream';
@@ -411,9 +411,9 @@ export function troubleWords(trouble: Trouble): string {
     case 'engine':
       return t('engine', { t: `${seconds} s` });
     case 'full':
-      return t('full', { n: trouble.over });
+      return t('full', { n: number(trouble.over) });
     case 'alone':
-      return t('alone', { n: trouble.over });
+      return t('alone', { n: number(trouble.over) });
     case 'crowded':
       return t('crowded');
     case 'model': {
