@@ -7,7 +7,7 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/src/api/service.h)
 endif()
 
 include(GNUInstallDirs)
-set(verbs serve run pull list show rm ps tokenize detokenize template logits perplexity bench doctor
+set(verbs serve run pull list show rm ps tokenize detokenize template logits perplexity quantize bench doctor
     config completion version)
 set(share ${CMAKE_BINARY_DIR}/share)
 set(manuals ${share}/man/man1/nautile.1)

@@ -25,7 +25,7 @@ LAYERS = {
     "tensor": {"base"},
     "text": {"base"},
     "net": {"base"},
-    "format": {"base", "tensor/dtype.h", "text/tokenizer_spec.h"},
+    "format": {"base", "tensor/dtype.h", "tensor/encode.h", "text/tokenizer_spec.h"},
     "model": {"base", "tensor", "format"},
     "engine": {"base", "tensor", "text", "format", "model"},
     "crypto": {"base"},

@@ -38,6 +38,7 @@ int run_program(app::Session& session, int argc, char** argv) {
   app::add_models(root, session);
   app::add_tokens(root, session);
   app::add_measure(root, session);
+  app::add_quantize(root, session);
   app::add_bench(root, session);
   app::add_doctor(root, session);
   app::add_about(root, session);

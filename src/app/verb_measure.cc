@@ -6,45 +6,13 @@
 #include <set>
 
 #include "app/model_store.h"
-#include "app/one_shot.h"
+#include "app/row_runner.h"
 #include "base/json.h"
-#include "text/tokenizer.h"
 
 namespace app {
 namespace {
 
 constexpr uint64_t input_bytes_max = 256ull << 20;
-constexpr int chunk_tokens = 128;
-
-// Calls `row(position, logits)` for each wanted position of one sequence, in order. Chunks without
-// a wanted row compute none. The head mtp speaks about position i once it has read the id after it.
-base::Result<void> run_rows(
-    OneShot& opened, std::span<const int32_t> ids, model::Head head,
-    const std::function<bool(int)>& wanted,
-    const std::function<base::Result<void>(int, std::span<const float>)>& row) {
-  const int late = head == model::Head::mtp ? 1 : 0;
-  model::KvTable table = opened.take_table(static_cast<int>(ids.size()));
-  model::Logits logits;
-  const int step = std::min(chunk_tokens, opened.runner->batch_tokens_max());
-  for (int begin = 0; begin < static_cast<int>(ids.size()); begin += step) {
-    const int count = std::min(step, static_cast<int>(ids.size()) - begin);
-    bool any = false;
-    const int first = std::max(begin - late, 0), end = begin + count - late;
-    for (int i = first; i < end; ++i) any = any || wanted(i);
-    model::Segment segment;
-    segment.kv = &table;
-    segment.origin = model::Origin::prompt;
-    segment.ids = ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-    segment.want = any ? head : model::Head::none;
-    segment.all_rows = any;
-    TRY(opened.runner->forward({&segment, 1}, logits));
-    for (int i = first; any && i < end; ++i) {
-      if (wanted(i)) TRY(row(i, logits.row(i - first)));
-    }
-  }
-  opened.give_back(table);
-  return {};
-}
 
 struct LogitsOptions {
   std::string model, ids_file, rows = "last", head = "text", out;
@@ -142,15 +110,6 @@ struct PerplexityOptions {
   bool top1 = false, exact = false;
 };
 
-// -log softmax(row)[id], and the first largest id.
-double negative_log_likelihood(std::span<const float> row, int32_t id, int32_t* best) {
-  const auto largest = std::max_element(row.begin(), row.end());
-  *best = static_cast<int32_t>(largest - row.begin());
-  double sum = 0;
-  for (const float value : row) sum += std::exp(static_cast<double>(value) - *largest);
-  return std::log(sum) + *largest - row[static_cast<size_t>(id)];
-}
-
 base::Result<std::vector<int32_t>> input_ids(const PerplexityOptions& options,
                                              const format::ModelFiles& files) {
   if (!options.ids_file.empty()) {
@@ -158,14 +117,9 @@ base::Result<std::vector<int32_t>> input_ids(const PerplexityOptions& options,
     return parse_ids(json, options.ids_file);
   }
   ASSIGN(const std::string text, read_text_argument(options.text_file, input_bytes_max));
-  TRY(check_utf8(text, options.text_file == "-" ? "standard input" : options.text_file));
-  ASSIGN(text::TokenizerSpec spec, files.tokenizer());
-  ASSIGN(const auto tokenizer, text::Tokenizer::make(std::move(spec)));
-  return tokenizer->encode(text, {false, false});
+  return encode_text(files, text, options.text_file);
 }
 
-// Windows of `context_tokens` that follow each other; in each, the likelihood of every token but
-// the first given all before it in the window.
 base::Result<int> print_perplexity(const Session& session, const PerplexityOptions& options) {
   if (options.text_file.empty() == options.ids_file.empty()) {
     return base::fail(base::ErrorKind::wrong_usage,
@@ -180,31 +134,16 @@ base::Result<int> print_perplexity(const Session& session, const PerplexityOptio
     return base::fail(base::ErrorKind::invalid_input, "the text is too short",
                       "at least two tokens are needed", "give a longer one");
   }
-  double sum = 0;
-  int64_t counted = 0;
-  base::Json top1 = base::Json::array();
-  for (size_t begin = 0; begin < ids.size(); begin += static_cast<size_t>(options.context_tokens)) {
-    const auto window = std::span(ids).subspan(
-        begin, std::min(ids.size() - begin, static_cast<size_t>(options.context_tokens)));
-    TRY(run_rows(
-        opened, window, model::Head::text, [](int) { return true; },
-        [&](int position, std::span<const float> row) -> base::Result<void> {
-          const bool last = position + 1 == static_cast<int>(window.size());
-          int32_t best = 0;
-          const double nll = negative_log_likelihood(
-              row, last ? 0 : window[static_cast<size_t>(position) + 1], &best);
-          if (!last) {
-            sum += nll;
-            ++counted;
-          }
-          if (options.top1) top1.push(best);
-          return {};
-        }));
-  }
-  const double mean = sum / static_cast<double>(counted);
+  std::vector<int32_t> best;
+  ASSIGN(const double mean, mean_nll(opened, ids, options.context_tokens,
+                                     options.top1 ? &best : nullptr));
   base::Json object = base::Json::object(
       {{"tokens", static_cast<int64_t>(ids.size())}, {"nll_mean", mean}, {"ppl", std::exp(mean)}});
-  if (options.top1) object.set("top1", std::move(top1));
+  if (options.top1) {
+    base::Json top1 = base::Json::array();
+    for (const int32_t id : best) top1.push(id);
+    object.set("top1", std::move(top1));
+  }
   std::printf("%s\n", object.dump().c_str());
   return exit_done;
 }

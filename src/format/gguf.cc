@@ -435,6 +435,16 @@ const GgufValue* GgufHeader::find(std::string_view key) const {
   return found == by_name_.end() ? nullptr : &keys_[found->second].value;
 }
 
+std::span<const uint8_t> GgufHeader::key_bytes(size_t index) const {
+  const Key& key = keys_[index];
+  // Length and bytes of the name, the type; then what stands before the value.
+  uint64_t before = 8 + key.name.size() + 4;
+  if (key.value.type == GgufType::string) before += 8;
+  if (key.value.type == GgufType::array) before += 4 + 8;
+  const uint64_t from = key.value.at - before;
+  return std::span(bytes_).subspan(from, before + key.value.bytes);
+}
+
 tl::unexpected<base::Error> GgufHeader::wrong_type(std::string_view key,
                                                    std::string_view wanted) const {
   return fail(ErrorKind::invalid_input, fmt::format("{}: key {}", file_, base::shown_name(key)),

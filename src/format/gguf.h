@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -59,6 +60,10 @@ class GgufHeader {
   uint32_t version() const { return version_; }
   const std::string& file() const { return file_; }
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
+  size_t key_count() const { return keys_.size(); }
+  const std::string& key_name(size_t index) const { return keys_[index].name; }
+  // The key as it stands in the file: its name, its type, its value.
+  std::span<const uint8_t> key_bytes(size_t index) const;
   bool has(std::string_view key) const { return find(key) != nullptr; }
   const GgufValue* find(std::string_view key) const;
 

@@ -63,6 +63,7 @@ class GgufModel final : public OpenedModel {
 
   std::string container() const override { return fmt::format("GGUF v{}", header_.version()); }
   base::Json metadata() const override { return header_.metadata(); }
+  const GgufHeader* gguf_header() const override { return &header_; }
   base::Result<text::TokenizerSpec> tokenizer() const override {
     uint64_t rows = 0;
     for (const std::string_view name : {"model.embed_tokens.weight", "token_embd.weight"}) {

@@ -122,6 +122,24 @@ std::string normal_name(std::string_view gguf_name) {
   return layer_tensor(name->index, part, name->kind);
 }
 
+std::string gguf_name(std::string_view normal) {
+  const auto find_back = [](std::span<const Pair> table, std::string_view key) {
+    for (const auto& [from, to] : table) {
+      if (key == to) return from;
+    }
+    return std::string_view();
+  };
+  if (const auto whole = find_back(whole_names, normal); !whole.empty()) return std::string(whole);
+  const auto name = layer_name(normal, "model.layers.");
+  if (!name) return "";
+  if (name->part == "mlp.gate" && name->kind == "e_score_correction_bias") {
+    return fmt::format("blk.{}.exp_probs_b.bias", name->index);
+  }
+  const auto part = find_back(layer_parts, name->part);
+  if (part.empty() || (name->kind != "weight" && name->kind != "bias")) return "";
+  return fmt::format("blk.{}.{}.{}", name->index, part, name->kind);
+}
+
 std::string name_of_deepseek(std::string_view own) {
   const auto whole = find_in(deepseek_whole_names, own);
   if (!whole.empty()) return std::string(whole);

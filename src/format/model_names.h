@@ -13,6 +13,9 @@ namespace format {
 // vocabulary of our decoders comes back as it is.
 std::string normal_name(std::string_view gguf_name);
 
+// The way back: "" for a name that GGUF has no word for.
+std::string gguf_name(std::string_view normal);
+
 // Names that DeepSeek's convert script writes: "layers.3.attn.wq_a.weight" ->
 // "model.layers.3.self_attn.q_a_proj.weight", "….scale" -> "….weight_scale_inv". Others come back
 // as they are.

@@ -1,4 +1,5 @@
-// What both containers share: the opened files, the list of tensors and reading from them.
+// What both containers share: the opened files, the list of tensors and reading from them. Every
+// ModelFiles that ModelFiles::open() gives is an OpenedModel.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,7 @@
 
 #include "format/byte_source.h"
 #include "format/gathered.h"
+#include "format/gguf.h"
 #include "format/model_files.h"
 
 namespace format {
@@ -19,6 +21,8 @@ class OpenedModel : public ModelFiles {
                           std::span<uint8_t> out) const final;
   void bypass_page_cache() const final;
   uint64_t bytes_total() const final;
+  // Of the file, or of the first shard; nullptr for other containers.
+  virtual const GgufHeader* gguf_header() const { return nullptr; }
 
  protected:
   // An error if a tensor of this normal name is there already.

@@ -213,6 +213,29 @@ std::unique_ptr<const Splitting> run_form(const Regex& regex) {
                                         regex.char_class(last.a), single ? 1 : last.most);
 }
 
+// One expression for each step.
+std::vector<std::string_view> expressions_of(const TokenizerSpec& spec) {
+  using StepKind = PreTokenizerStep::Kind;
+  std::vector<std::string_view> expressions;
+  for (const PreTokenizerStep& step : spec.pre_tokenizer) {
+    switch (step.kind) {
+      case StepKind::split_isolated:
+        expressions.push_back(step.pattern);
+        break;
+      case StepKind::byte_level_gpt2:
+        expressions.push_back(patterns::gpt2);
+        break;
+      case StepKind::digits_individual:
+        expressions.push_back(patterns::digit);
+        break;
+      case StepKind::digits_together:
+        expressions.push_back(patterns::digits);
+        break;
+    }
+  }
+  return expressions;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<const Splitting>> make_engine_splitting(std::string_view pattern) {
@@ -265,25 +288,31 @@ std::vector<std::string_view> patterns_of(std::string_view name) {
   return {};
 }
 
-Result<PreTokenizer> PreTokenizer::make(const TokenizerSpec& spec) {
-  using StepKind = PreTokenizerStep::Kind;
-  std::vector<std::string_view> expressions;
-  for (const PreTokenizerStep& step : spec.pre_tokenizer) {
-    switch (step.kind) {
-      case StepKind::split_isolated:
-        expressions.push_back(step.pattern);
-        break;
-      case StepKind::byte_level_gpt2:
-        expressions.push_back(patterns::gpt2);
-        break;
-      case StepKind::digits_individual:
-        expressions.push_back(patterns::digit);
-        break;
-      case StepKind::digits_together:
-        expressions.push_back(patterns::digits);
-        break;
+std::string pre_tokenizer_name_of(const TokenizerSpec& spec) {
+  if (spec.pre_tokenizer.empty()) return spec.pre_tokenizer_name;
+  const auto compile_all = [](std::span<const std::string_view> expressions) {
+    std::vector<Regex> compiled;
+    for (const std::string_view expression : expressions) {
+      auto regex = Regex::compile(expression);
+      if (regex) compiled.push_back(std::move(*regex));
+    }
+    return compiled;
+  };
+  const std::vector<Regex> wanted = compile_all(expressions_of(spec));
+  if (wanted.size() != spec.pre_tokenizer.size()) return "";
+  for (const std::string_view name : {"llama-bpe", "qwen2", "deepseek-v3", "deepseek-llm",
+                                      "deepseek-coder", "smollm", "gpt-2", "tekken", "gpt-4o"}) {
+    const std::vector<Regex> known = compile_all(patterns_of(name));
+    if (std::equal(wanted.begin(), wanted.end(), known.begin(), known.end(),
+                   [](const Regex& a, const Regex& b) { return a.same_as(b); })) {
+      return std::string(name);
     }
   }
+  return "";
+}
+
+Result<PreTokenizer> PreTokenizer::make(const TokenizerSpec& spec) {
+  std::vector<std::string_view> expressions = expressions_of(spec);
   if (spec.pre_tokenizer.empty() && !spec.pre_tokenizer_name.empty()) {
     expressions = patterns_of(spec.pre_tokenizer_name);
     if (expressions.empty()) {

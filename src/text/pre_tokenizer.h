@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -34,6 +35,10 @@ base::Result<std::unique_ptr<const Splitting>> make_engine_splitting(std::string
 
 // The expressions of a GGUF's `tokenizer.ggml.pre`; empty: unknown name.
 std::vector<std::string_view> patterns_of(std::string_view pre_tokenizer_name);
+
+// The name whose expressions do the same as the steps of `spec` (or its own name, if it has no
+// steps); empty: none does.
+std::string pre_tokenizer_name_of(const TokenizerSpec& spec);
 
 class PreTokenizer {
  public:
