@@ -7,7 +7,8 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/src/api/service.h)
 endif()
 
 include(GNUInstallDirs)
-set(verbs serve run pull list show rm ps tokenize detokenize template logits perplexity quantize bench doctor
+set(verbs serve run pull list show rm ps tokenize detokenize template logits perplexity quantize
+    verify bench doctor
     config completion version)
 set(share ${CMAKE_BINARY_DIR}/share)
 set(manuals ${share}/man/man1/nautile.1)
@@ -26,6 +27,18 @@ add_custom_command(
   COMMAND sh -c "'$<TARGET_FILE:nautile>' completion fish > ${share}/nautile.fish"
   DEPENDS nautile VERBATIM)
 add_custom_target(manuals ALL DEPENDS ${manuals})
+
+# Reference vectors of `nautile verify`, where the program looks for them in a build folder too.
+file(GLOB vectors CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/share/vectors/*.json)
+add_custom_command(
+  OUTPUT ${share}/vectors/.stamp
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${share}/vectors
+  COMMAND ${CMAKE_COMMAND} -E copy_if_different ${vectors} ${share}/vectors
+  COMMAND ${CMAKE_COMMAND} -E touch ${share}/vectors/.stamp
+  DEPENDS ${vectors} VERBATIM)
+add_custom_target(vectors ALL DEPENDS ${share}/vectors/.stamp)
+add_dependencies(nautile vectors)
+install(FILES ${vectors} DESTINATION ${CMAKE_INSTALL_DATADIR}/nautile/vectors)
 
 install(TARGETS nautile RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES ${manuals} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

@@ -264,6 +264,7 @@ def tier_http():
         return
     pytest("http", "tests/http", python, env=program_env())
     pytest("pull", "tests/pull", python, env=program_env())
+    pytest("quantize", "tests/quantize", python, env=program_env())
 
 
 def tier_browser():

@@ -69,6 +69,7 @@ FUZZED = {
     "src/engine/wire.cc": "src/engine/wire_fuzz.cc",
     "src/net/answer_parser.cc": "src/net/answer_parser_fuzz.cc",
     "src/pull/listing.cc": "src/pull/listing_fuzz.cc",
+    "src/app/vectors.cc": "src/app/vectors_fuzz.cc",
 }
 LINE_COLUMNS_MAX = 100
 FUNCTION_LINES_MAX = 70

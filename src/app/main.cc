@@ -39,6 +39,7 @@ int run_program(app::Session& session, int argc, char** argv) {
   app::add_tokens(root, session);
   app::add_measure(root, session);
   app::add_quantize(root, session);
+  app::add_verify(root, session);
   app::add_bench(root, session);
   app::add_doctor(root, session);
   app::add_about(root, session);

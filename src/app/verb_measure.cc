@@ -135,8 +135,8 @@ base::Result<int> print_perplexity(const Session& session, const PerplexityOptio
                       "at least two tokens are needed", "give a longer one");
   }
   std::vector<int32_t> best;
-  ASSIGN(const double mean, mean_nll(opened, ids, options.context_tokens,
-                                     options.top1 ? &best : nullptr));
+  ASSIGN(const double mean,
+         mean_nll(opened, ids, options.context_tokens, options.top1 ? &best : nullptr));
   base::Json object = base::Json::object(
       {{"tokens", static_cast<int64_t>(ids.size())}, {"nll_mean", mean}, {"ppl", std::exp(mean)}});
   if (options.top1) {

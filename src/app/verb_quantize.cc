@@ -47,8 +47,7 @@ base::Result<format::FileTypeInfo> wanted_type(const std::string& name) {
     known += known.empty() ? "" : ", ";
     known += each.name;
   }
-  return base::fail(base::ErrorKind::wrong_usage,
-                    "there is no type " + base::shown_name(name), "",
+  return base::fail(base::ErrorKind::wrong_usage, "there is no type " + base::shown_name(name), "",
                     "choose one of " + known + "; Q4_K_M is what most people take");
 }
 
@@ -114,14 +113,15 @@ void print_json(const QuantizeOptions& options, const format::FileTypeInfo& type
                                      {"bytes", static_cast<int64_t>(planned.bytes)},
                                      {"relative_rms_error", share.relative_error()}}));
   }
-  base::Json object = base::Json::object({{"out", options.out},
-                                          {"type", type.name},
-                                          {"bytes_before", static_cast<int64_t>(outcome.bytes_before)},
-                                          {"bytes_after", static_cast<int64_t>(plan.bytes)},
-                                          {"seconds", outcome.seconds},
-                                          {"all", share_json(outcome.all)},
-                                          {"types", std::move(types)},
-                                          {"tensors", std::move(tensors)}});
+  base::Json object =
+      base::Json::object({{"out", options.out},
+                          {"type", type.name},
+                          {"bytes_before", static_cast<int64_t>(outcome.bytes_before)},
+                          {"bytes_after", static_cast<int64_t>(plan.bytes)},
+                          {"seconds", outcome.seconds},
+                          {"all", share_json(outcome.all)},
+                          {"types", std::move(types)},
+                          {"tensors", std::move(tensors)}});
   if (outcome.nll_before && outcome.nll_after) {
     object.set("ppl_before", std::exp(*outcome.nll_before));
     object.set("ppl_after", std::exp(*outcome.nll_after));
@@ -135,8 +135,7 @@ void print_table(const Session& session, const QuantizeOptions& options,
   const auto line = [](const char* name, const Share& share) {
     std::printf("%-8s %8llu %12.1f %8.2f %8.3f %%\n", name,
                 static_cast<unsigned long long>(share.tensors),
-                static_cast<double>(share.bytes) / mib, share.bits(),
-                100 * share.relative_error());
+                static_cast<double>(share.bytes) / mib, share.bits(), 100 * share.relative_error());
   };
   for (const auto& [name, share] : outcome.by_type) line(name.c_str(), share);
   line("all", outcome.all);
@@ -145,7 +144,7 @@ void print_table(const Session& session, const QuantizeOptions& options,
                                   fmt::format("{:.4f}", std::exp(*outcome.nll_before)),
                                   fmt::format("{:.4f}", std::exp(*outcome.nll_after)),
                                   fmt::format("{:+.2f}", 100 * std::expm1(*outcome.nll_after -
-                                                                         *outcome.nll_before)))
+                                                                          *outcome.nll_before)))
                             .c_str());
   }
   std::printf("%s\n",
@@ -163,16 +162,15 @@ void tell_of_plan(const Session& session, const format::QuantizePlan& plan) {
   }
   if (!plan.left_out.empty()) {
     std::fprintf(stderr, "%s\n",
-                 base::say(session.language, base::Message::quantize_left_out,
-                           plan.left_out.size(), base::shown_name(plan.left_out.front()))
+                 base::say(session.language, base::Message::quantize_left_out, plan.left_out.size(),
+                           base::shown_name(plan.left_out.front()))
                      .c_str());
   }
 }
 
 base::Result<double> measure_nll(const Session& session, const std::string& model,
                                  const std::string& text, int context_tokens) {
-  ASSIGN(OneShot opened,
-         open_one_shot(session, {model, false, context_tokens, 1, chunk_tokens}));
+  ASSIGN(OneShot opened, open_one_shot(session, {model, false, context_tokens, 1, chunk_tokens}));
   ASSIGN(const std::vector<int32_t> ids, encode_text(*opened.files, text));
   TRY(check_ids(ids, opened.runner->info().vocab));
   if (ids.size() < 2) {
@@ -193,19 +191,17 @@ base::Result<std::vector<format::TensorCost>> write_file(const Session& session,
   base::Pool pool(threads);
   const bool terminal = isatty(STDERR_FILENO) == 1;
   const int64_t start_ms = session.clock.monotonic_ms();
-  auto costs = format::write_quantized(
-      files, plan, *out, pool, [&](uint64_t done, uint64_t total) {
-        if (terminal) {
-          const double share = static_cast<double>(done) / static_cast<double>(total);
-          const auto spent_ms = static_cast<double>(session.clock.monotonic_ms() - start_ms);
-          const auto left_s = static_cast<int64_t>(spent_ms * (1 - share) / share / 1000);
-          std::fprintf(stderr, "\r\033[K%.2f / %.2f GiB  %.0f %%  %lld:%02lld",
-                       static_cast<double>(done) / gib, static_cast<double>(total) / gib,
-                       100 * share, static_cast<long long>(left_s / 60),
-                       static_cast<long long>(left_s % 60));
-        }
-        return !stop_requested.load();
-      });
+  auto costs = format::write_quantized(files, plan, *out, pool, [&](uint64_t done, uint64_t total) {
+    if (terminal) {
+      const double share = static_cast<double>(done) / static_cast<double>(total);
+      const auto spent_ms = static_cast<double>(session.clock.monotonic_ms() - start_ms);
+      const auto left_s = static_cast<int64_t>(spent_ms * (1 - share) / share / 1000);
+      std::fprintf(stderr, "\r\033[K%.2f / %.2f GiB  %.0f %%  %lld:%02lld",
+                   static_cast<double>(done) / gib, static_cast<double>(total) / gib, 100 * share,
+                   static_cast<long long>(left_s / 60), static_cast<long long>(left_s % 60));
+    }
+    return !stop_requested.load();
+  });
   if (terminal) std::fputs("\r\033[K", stderr);
   TRY(costs);
   TRY(out->finish());
@@ -255,10 +251,10 @@ base::Result<int> quantize(const Session& session, const QuantizeOptions& option
 
 void add_quantize(CLI::App& root, Session& session) {
   auto options = std::make_shared<QuantizeOptions>();
-  CLI::App* verb = declare_verb(
-      root, "quantize", "write a model as a smaller GGUF file, and say what that cost",
-      "  nautile quantize ./DeepSeek-R1-Distill-Qwen-1.5B r1-1.5b.Q4_K_M.gguf Q4_K_M\n"
-      "  nautile quantize model.F16.gguf model.Q8_0.gguf Q8_0 --text wiki.txt --json");
+  CLI::App* verb =
+      declare_verb(root, "quantize", "write a model as a smaller GGUF file, and say what that cost",
+                   "  nautile quantize ./DeepSeek-R1-Distill-Qwen-1.5B r1-1.5b.Q4_K_M.gguf Q4_K_M\n"
+                   "  nautile quantize model.F16.gguf model.Q8_0.gguf Q8_0 --text wiki.txt --json");
   verb->add_option("IN", options->in, "name, GGUF file, or Hugging Face directory")->required();
   verb->add_option("OUT", options->out, "the GGUF file to write")->required();
   verb->add_option("TYPE", options->type,

@@ -91,8 +91,7 @@ void add_tensor(const ModelConfig& config, const TensorInfo& from, GgufExport& o
   out.tensors.push_back(std::move(tensor));
 }
 
-base::Result<void> convert(const ModelFiles& files, const NamePreTokenizer& name,
-                           GgufExport& out) {
+base::Result<void> convert(const ModelFiles& files, const NamePreTokenizer& name, GgufExport& out) {
   TRY(add_model_keys(out.config, out.keys));
   ASSIGN(const text::TokenizerSpec spec, files.tokenizer());
   TRY(add_tokenizer_keys(spec, out.config.vocab, name, out.keys));

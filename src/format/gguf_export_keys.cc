@@ -21,12 +21,8 @@ class Keys {
   void size(std::string_view rest, int value) {
     out_.u32(prefix_ + std::string(rest), static_cast<uint64_t>(value));
   }
-  void number(std::string_view rest, double value) {
-    out_.f32(prefix_ + std::string(rest), value);
-  }
-  void flag(std::string_view rest, bool value) {
-    out_.boolean(prefix_ + std::string(rest), value);
-  }
+  void number(std::string_view rest, double value) { out_.f32(prefix_ + std::string(rest), value); }
+  void flag(std::string_view rest, bool value) { out_.boolean(prefix_ + std::string(rest), value); }
   void text(std::string_view rest, std::string_view value) {
     out_.text(prefix_ + std::string(rest), value);
   }

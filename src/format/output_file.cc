@@ -60,8 +60,7 @@ base::Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& 
   }
   const std::string partial = path + ".partial";
   TRY(check_space(path, partial, bytes));
-  const int descriptor =
-      ::open(partial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  const int descriptor = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (descriptor < 0) return refused(partial, "made", errno);
   if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
     ::close(descriptor);
@@ -71,7 +70,8 @@ base::Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& 
   }
   auto file = std::unique_ptr<OutputFile>(new OutputFile(path, descriptor));
   if (::ftruncate(descriptor, 0) != 0) return refused(partial, "emptied", errno);
-  const int taken = ::posix_fallocate(descriptor, 0, static_cast<off_t>(std::max<uint64_t>(bytes, 1)));
+  const int taken =
+      ::posix_fallocate(descriptor, 0, static_cast<off_t>(std::max<uint64_t>(bytes, 1)));
   // A file system that cannot take space beforehand is written to as it is.
   if (taken != 0 && taken != EOPNOTSUPP && taken != EINVAL) {
     return refused(partial, "given its space", taken);

@@ -44,8 +44,8 @@ void decide(FileType type, const MixModel& model, PlannedTensor& planned) {
   } else {
     planned.to = is_float(planned.from) ? Dtype::f32 : planned.from;
   }
-  planned.copied = tensor.source != nullptr && tensor.order == RowOrder::as_stored &&
-                   planned.to == planned.from;
+  planned.copied =
+      tensor.source != nullptr && tensor.order == RowOrder::as_stored && planned.to == planned.from;
 }
 
 // Encodes some rows of one tensor; one for each thread.
@@ -77,8 +77,7 @@ class Encoder {
   base::Result<void> check(const ExportTensor& tensor) const {
     for (const float weight : weights_) {
       if (std::fabs(weight) <= tensor::encodable_abs_max) continue;  // false for NaN
-      return fail(ErrorKind::invalid_input,
-                  fmt::format("tensor {}", base::shown_name(tensor.name)),
+      return fail(ErrorKind::invalid_input, fmt::format("tensor {}", base::shown_name(tensor.name)),
                   fmt::format("holds the weight {}, at most ±{} can be written", weight,
                               tensor::encodable_abs_max),
                   get_another);
@@ -100,8 +99,8 @@ class Encoder {
 
 class Writer {
  public:
-  Writer(const ModelFiles& files, const QuantizePlan& plan, const OutputFile& out,
-         base::Pool& pool, const QuantizeProgress& progress)
+  Writer(const ModelFiles& files, const QuantizePlan& plan, const OutputFile& out, base::Pool& pool,
+         const QuantizeProgress& progress)
       : files_(files),
         plan_(plan),
         out_(out),

@@ -95,9 +95,7 @@ Dtype fitting(Dtype type, uint64_t columns) {
 std::span<const FileTypeInfo> file_types() { return types; }
 
 std::optional<FileTypeInfo> find_file_type(std::string_view name) {
-  const auto same = [](char a, char b) {
-    return std::toupper(static_cast<unsigned char>(a)) == b;
-  };
+  const auto same = [](char a, char b) { return std::toupper(static_cast<unsigned char>(a)) == b; };
   for (const FileTypeInfo& type : types) {
     if (std::equal(name.begin(), name.end(), type.name.begin(), type.name.end(), same)) {
       return type;

@@ -59,8 +59,8 @@ float choose_codes(const float* x, const float* w, float d, float dmin, int code
 
 // Least squares for d and dmin with everything else fixed.
 template <int Subs>
-void solve_affine(const float* x, const float* w, float high, const AffineSuper<Subs>& at,
-                  float& d, float& dmin) {
+void solve_affine(const float* x, const float* w, float high, const AffineSuper<Subs>& at, float& d,
+                  float& dmin) {
   constexpr int n = super / Subs;
   float aa = 0, ab = 0, bb = 0, xa = 0, xb = 0;
   float q[n];
@@ -110,8 +110,7 @@ void improve_affine(const float* x, const float* w, int high, int code_max, floa
 
 int code_of(float value, float unit, int least, int most) {
   const float code = std::nearbyint(value * inverse_of(unit));
-  return static_cast<int>(
-      std::clamp(code, static_cast<float>(least), static_cast<float>(most)));
+  return static_cast<int>(std::clamp(code, static_cast<float>(least), static_cast<float>(most)));
 }
 
 template <int Subs>
@@ -143,8 +142,8 @@ AffineSuper<Subs> fit_affine_super(const float* x, int high, int code_max, float
   }
   for (int j = 0; j < Subs; ++j) {
     round_affine<n>(x + j * n, best.d * static_cast<float>(best.codes.scale[j]),
-                    best.dmin * static_cast<float>(best.codes.minimum[j]),
-                    static_cast<float>(high), q + j * n);
+                    best.dmin * static_cast<float>(best.codes.minimum[j]), static_cast<float>(high),
+                    q + j * n);
   }
   return best;
 }
@@ -158,7 +157,7 @@ struct LinearSuper {
 };
 
 struct LinearRange {
-  float low, high;           // of the weights' codes
+  float low, high;            // of the weights' codes
   int code_least, code_most;  // of the scales
 };
 

@@ -201,8 +201,7 @@ AffineFit fit_affine(const float* x, const float* w, int high) {
     }
   }
   for (int i = 0; i < 4; ++i) {
-    const AffineFit polished =
-        try_affine<N>(x, w, inverse_of(best.scale), best.minimum, top);
+    const AffineFit polished = try_affine<N>(x, w, inverse_of(best.scale), best.minimum, top);
     if (!(polished.error < best.error)) break;
     best = polished;
   }

@@ -1,0 +1,416 @@
+// verify: the model on this machine against what a trusted implementation answered for it.
+//
+// Judged is what a difference means. In exact mode, with the weights that the vectors were computed
+// with, every logit must agree to their tolerance. In all other cases the numbers differ rightly,
+// because of activations in int8 and of weights with fewer bits: then the mean divergence (KL, in
+// nats) may not pass a bound that depends on the bits of a weight. A model that is computed wrongly
+// is far beyond it, by whole nats.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <unordered_map>
+
+#include "app/model_store.h"
+#include "app/row_runner.h"
+#include "app/vectors.h"
+#include "base/json.h"
+
+namespace app {
+namespace {
+
+constexpr uint64_t text_bytes_max = 64 << 20;
+constexpr int top_ids = 48;           // that --write keeps of a large vocabulary
+constexpr int whole_rows_max = 1024;  // vocabularies of which it keeps every logit
+constexpr int written_rows_max = 96;
+constexpr double clear_margin = 1.0;  // logits between the first and the second
+
+struct VerifyOptions {
+  std::string model, vectors, out, ids_file, text_file, origin;
+  double kl_max = 0;
+  bool exact = false, json = false;
+};
+
+struct Agreement {
+  int rows = 0, logits = 0;
+  int top1 = 0, clear = 0, clear_top1 = 0;  // clear: the reference's first leads by clear_margin
+  double worst = 0;
+  int worst_prompt = 0, worst_position = 0;
+  double kl_sum = 0, kl_worst = 0;
+  int followed = 0;  // rows whose next id both sides judge
+  double nll_reference = 0, nll_here = 0;
+  int tokens = 0;
+  double seconds = 0;
+
+  double kl_mean() const { return rows > 0 ? kl_sum / rows : 0; }
+};
+
+double log_sum_of(std::span<const float> row) {
+  const double largest = *std::max_element(row.begin(), row.end());
+  double sum = 0;
+  for (const float value : row) sum += std::exp(value - largest);
+  return largest + std::log(sum);
+}
+
+// Divergence of what is here from the reference; what the reference does not list is one lump.
+double divergence(const VectorRow& wanted, std::span<const float> row, double log_sum) {
+  constexpr double least = 1e-12;
+  double kl = 0, p_listed = 0, q_listed = 0;
+  for (size_t i = 0; i < wanted.ids.size(); ++i) {
+    const double log_p = wanted.logits[i] - wanted.log_sum;
+    const double log_q = row[static_cast<size_t>(wanted.ids[i])] - log_sum;
+    kl += std::exp(log_p) * (log_p - log_q);
+    p_listed += std::exp(log_p);
+    q_listed += std::exp(log_q);
+  }
+  const double p_rest = 1 - p_listed, q_rest = std::max(1 - q_listed, least);
+  if (p_rest > 1e-6 && wanted.ids.size() < row.size()) kl += p_rest * std::log(p_rest / q_rest);
+  return std::max(kl, 0.0);
+}
+
+void compare_row(const VectorPrompt& prompt, size_t number, const VectorRow& wanted,
+                 std::span<const float> row, Agreement& agreement) {
+  const double log_sum = log_sum_of(row);
+  for (size_t i = 0; i < wanted.ids.size(); ++i) {
+    const double off = std::fabs(row[static_cast<size_t>(wanted.ids[i])] - wanted.logits[i]);
+    ++agreement.logits;
+    if (!(off <= agreement.worst)) {  // written so that NaN counts
+      agreement.worst = off;
+      agreement.worst_prompt = static_cast<int>(number);
+      agreement.worst_position = wanted.position;
+    }
+    const auto next = static_cast<size_t>(wanted.position) + 1;
+    if (next < prompt.ids.size() && prompt.ids[next] == wanted.ids[i]) {
+      ++agreement.followed;
+      agreement.nll_reference += wanted.log_sum - wanted.logits[i];
+      agreement.nll_here += log_sum - row[static_cast<size_t>(wanted.ids[i])];
+    }
+  }
+  const auto best = static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
+  const bool same = best == wanted.ids.front();
+  const bool clear = wanted.logits.size() > 1 && wanted.logits[0] - wanted.logits[1] > clear_margin;
+  const double kl = divergence(wanted, row, log_sum);
+  ++agreement.rows;
+  agreement.top1 += same ? 1 : 0;
+  agreement.clear += clear ? 1 : 0;
+  agreement.clear_top1 += clear && same ? 1 : 0;
+  agreement.kl_sum += kl;
+  if (!(kl <= agreement.kl_worst)) agreement.kl_worst = kl;
+}
+
+base::Result<Agreement> compare(const Session& session, OneShot& opened, const Vectors& vectors) {
+  Agreement agreement;
+  for (size_t number = 0; number < vectors.prompts.size(); ++number) {
+    const VectorPrompt& prompt = vectors.prompts[number];
+    TRY(check_ids(prompt.ids, opened.runner->info().vocab));
+    std::unordered_map<int, const VectorRow*> rows;
+    for (const VectorRow& row : prompt.rows) {
+      TRY(check_ids(row.ids, opened.runner->info().vocab));
+      rows[row.position] = &row;
+    }
+    const int last = prompt.rows.back().position;
+    const int64_t start_ns = session.clock.monotonic_ns();
+    TRY(run_rows(
+        opened, std::span(prompt.ids).first(static_cast<size_t>(last) + 1), model::Head::text,
+        [&](int position) { return rows.contains(position); },
+        [&](int position, std::span<const float> row) -> base::Result<void> {
+          compare_row(prompt, number, *rows[position], row, agreement);
+          return {};
+        }));
+    agreement.seconds += static_cast<double>(session.clock.monotonic_ns() - start_ns) / 1e9;
+    agreement.tokens += last + 1;
+  }
+  return agreement;
+}
+
+// Beside the program when it stands in a build folder, else where it is installed.
+std::vector<std::string> vector_folders() {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return {};
+  const auto folder = program.parent_path();
+  return {(folder / "share" / "vectors").string(),
+          (folder.parent_path() / "share" / "nautile" / "vectors").string()};
+}
+
+bool names(std::string_view text, std::string_view part) {
+  return std::search(text.begin(), text.end(), part.begin(), part.end(), [](char a, char b) {
+           return std::tolower(static_cast<unsigned char>(a)) ==
+                  std::tolower(static_cast<unsigned char>(b));
+         }) != text.end();
+}
+
+bool is_of(const VectorModel& wanted, const format::ModelConfig& config) {
+  return wanted.architecture == config.architecture && wanted.layers == config.layers &&
+         wanted.hidden == config.hidden && wanted.vocab == config.vocab;
+}
+
+// The shipped vectors of this model: its numbers agree, and the vectors' name is a part of the
+// model's name or path.
+base::Result<std::string> find_vectors(const format::ModelConfig& config, const std::string& path) {
+  for (const std::string& folder : vector_folders()) {
+    std::error_code error;
+    std::vector<std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+      if (entry.path().extension() == ".json") files.push_back(entry.path().string());
+    }
+    std::sort(files.begin(), files.end());
+    for (const std::string& file : files) {
+      ASSIGN(const std::string json, read_file(file, vector_limits::file_bytes_max));
+      ASSIGN(const Vectors vectors, parse_vectors(json, file));
+      if (!is_of(vectors.model, config)) continue;
+      if (names(config.name, vectors.model.name) || names(path, vectors.model.name)) return file;
+    }
+  }
+  return base::fail(base::ErrorKind::not_found, "no reference vectors are known for this model",
+                    "none that come with the program have its name and its sizes",
+                    "give a file with --vectors, or make one on a machine that you trust: "
+                    "nautile verify MODEL --write FILE");
+}
+
+base::Result<Vectors> load_vectors(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return read_vector_folder(path);
+  ASSIGN(const std::string json, read_file(path, vector_limits::file_bytes_max));
+  return parse_vectors(json, path);
+}
+
+base::Result<void> check_model(const Vectors& vectors, const format::ModelConfig& config,
+                               const std::string& path) {
+  const VectorModel& wanted = vectors.model;
+  if (wanted.architecture.empty() || is_of(wanted, config)) return {};
+  return base::fail(
+      base::ErrorKind::invalid_input,
+      fmt::format("{}: these vectors are of another model", base::shown_name(path)),
+      fmt::format("they are of {}: {}, {} layers of {}, {} ids; this one is {}, {} of {}, {}",
+                  base::shown_name(wanted.name), base::shown_name(wanted.architecture),
+                  wanted.layers, wanted.hidden, wanted.vocab, config.architecture, config.layers,
+                  config.hidden, config.vocab),
+      "give the vectors of this model");
+}
+
+// How far a model may be from the reference, by the bits that its weights have.
+double kl_bound(double bits) {
+  return bits >= 7.5 ? 0.03 : bits >= 5.5 ? 0.08 : bits >= 4.0 ? 0.25 : bits >= 3.2 ? 0.6 : 1.5;
+}
+
+struct Verdict {
+  bool by_tolerance = false;
+  double bound = 0;
+  bool passed = false;
+};
+
+Verdict judge(const VerifyOptions& options, const Vectors& vectors,
+              const format::ModelConfig& config, uint64_t bytes, const Agreement& agreement) {
+  Verdict verdict;
+  const double bits = 8.0 * static_cast<double>(bytes) / static_cast<double>(config.parameters);
+  const bool plain = bits > 15;  // F32, F16 and BF16 say the same numbers
+  const bool same = vectors.weights == config.quantization || (vectors.weights == "F32" && plain);
+  verdict.by_tolerance = options.exact && same && vectors.tolerance > 0 && options.kl_max == 0;
+  if (verdict.by_tolerance) {
+    verdict.bound = vectors.tolerance;
+    verdict.passed = agreement.worst <= vectors.tolerance;
+  } else {
+    verdict.bound = options.kl_max > 0 ? options.kl_max : kl_bound(bits);
+    verdict.passed = agreement.kl_mean() <= verdict.bound;
+  }
+  return verdict;
+}
+
+base::Json report_json(const std::string& path, const Vectors& vectors, const Agreement& agreement,
+                       const Verdict& verdict) {
+  base::Json json = base::Json::object(
+      {{"vectors", path},
+       {"origin", vectors.origin},
+       {"weights", vectors.weights},
+       {"prompts", static_cast<int64_t>(vectors.prompts.size())},
+       {"rows", agreement.rows},
+       {"logits", agreement.logits},
+       {"worst_difference", agreement.worst},
+       {"top1_agreement", static_cast<double>(agreement.top1) / std::max(agreement.rows, 1)},
+       {"kl_mean", agreement.kl_mean()},
+       {"kl_worst", agreement.kl_worst},
+       {"tokens", agreement.tokens},
+       {"tokens_per_s", agreement.tokens / std::max(agreement.seconds, 1e-9)},
+       {"judged_by", verdict.by_tolerance ? "worst_difference" : "kl_mean"},
+       {"bound", verdict.bound},
+       {"passed", verdict.passed}});
+  if (agreement.followed > 0) {
+    json.set("ppl_reference", std::exp(agreement.nll_reference / agreement.followed));
+    json.set("ppl", std::exp(agreement.nll_here / agreement.followed));
+  }
+  return json;
+}
+
+void print_report(const Session& session, const std::string& path, const Vectors& vectors,
+                  const Agreement& agreement, const Verdict& verdict) {
+  const auto line = [&](base::Message label, const std::string& text) {
+    std::printf("%-28s %s\n", base::say(session.language, label).c_str(), text.c_str());
+  };
+  line(base::Message::verify_vectors, base::shown_name(path));
+  line(base::Message::verify_origin, base::shown_name(vectors.origin));
+  line(base::Message::verify_rows, fmt::format("{}", agreement.rows));
+  line(base::Message::verify_worst, fmt::format("{:.3g} ({}, {})", agreement.worst,
+                                                agreement.worst_prompt, agreement.worst_position));
+  line(base::Message::verify_top1,
+       fmt::format("{:.1f} % ({} / {})", 100.0 * agreement.top1 / std::max(agreement.rows, 1),
+                   agreement.clear_top1, agreement.clear));
+  line(base::Message::verify_kl,
+       fmt::format("{:.3g} ({:.3g})", agreement.kl_mean(), agreement.kl_worst));
+  if (agreement.followed > 0) {
+    const double before = agreement.nll_reference / agreement.followed;
+    const double here = agreement.nll_here / agreement.followed;
+    line(base::Message::verify_perplexity,
+         fmt::format("{:.4f} → {:.4f} ({:+.2f} %)", std::exp(before), std::exp(here),
+                     100 * std::expm1(here - before)));
+  }
+  line(base::Message::verify_speed,
+       fmt::format("{:.1f} tok/s", agreement.tokens / std::max(agreement.seconds, 1e-9)));
+  std::printf(
+      "%s\n",
+      base::say(session.language,
+                verdict.passed ? base::Message::verify_passed : base::Message::verify_failed,
+                fmt::format("{:.3g}", verdict.by_tolerance ? agreement.worst : agreement.kl_mean()),
+                fmt::format("{:.3g}", verdict.bound))
+          .c_str());
+}
+
+int longest_prompt(const Vectors& vectors) {
+  size_t longest = 1;
+  for (const VectorPrompt& prompt : vectors.prompts) longest = std::max(longest, prompt.ids.size());
+  return static_cast<int>(longest);
+}
+
+base::Result<int> verify(const Session& session, const VerifyOptions& options) {
+  ASSIGN(const StoredModel stored, find_model(session.places, options.model));
+  ASSIGN(const auto files, format::ModelFiles::open(stored.path));
+  ASSIGN(const format::ModelConfig config, files->config());
+  std::string path = options.vectors;
+  if (path.empty()) {
+    ASSIGN(path, find_vectors(config, stored.path));
+  }
+  ASSIGN(const Vectors vectors, load_vectors(path));
+  TRY(check_model(vectors, config, path));
+  ASSIGN(OneShot opened, open_one_shot(session, {stored.path, options.exact,
+                                                 longest_prompt(vectors), 1, chunk_tokens}));
+  ASSIGN(const Agreement agreement, compare(session, opened, vectors));
+  const Verdict verdict = judge(options, vectors, config, files->bytes_total(), agreement);
+  if (options.json) {
+    std::printf("%s\n", report_json(path, vectors, agreement, verdict).dump().c_str());
+  } else {
+    print_report(session, path, vectors, agreement, verdict);
+  }
+  return verdict.passed ? exit_done : exit_failed;
+}
+
+// ---- --write
+
+// Whole rows of small vocabularies; of large ones the likeliest ids and the one that follows.
+VectorRow written_row(int position, std::span<const float> row, int32_t next) {
+  VectorRow out;
+  out.position = position;
+  out.log_sum = log_sum_of(row);
+  std::vector<int32_t> order(row.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
+  const size_t kept = row.size() <= whole_rows_max ? row.size() : top_ids;
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
+                    [&](int32_t a, int32_t b) {
+                      const float left = row[static_cast<size_t>(a)];
+                      const float right = row[static_cast<size_t>(b)];
+                      return left != right ? left > right : a < b;
+                    });
+  order.resize(kept);
+  if (next >= 0 && std::find(order.begin(), order.end(), next) == order.end()) {
+    order.push_back(next);
+  }
+  out.ids = std::move(order);
+  for (const int32_t id : out.ids) out.logits.push_back(row[static_cast<size_t>(id)]);
+  return out;
+}
+
+base::Result<std::vector<int32_t>> ids_to_write(const VerifyOptions& options,
+                                                const format::ModelFiles& files) {
+  if (options.ids_file.empty() == options.text_file.empty()) {
+    return base::fail(base::ErrorKind::wrong_usage, "one of --text and --ids is needed to write",
+                      "vectors say what the model answers to given ids",
+                      "give a text of a page or two");
+  }
+  if (!options.ids_file.empty()) {
+    ASSIGN(const std::string json, read_text_argument(options.ids_file, text_bytes_max));
+    return parse_ids(json, options.ids_file);
+  }
+  ASSIGN(const std::string text, read_text_argument(options.text_file, text_bytes_max));
+  return encode_text(files, text);
+}
+
+base::Result<int> write_vectors(const Session& session, const VerifyOptions& options) {
+  ASSIGN(const StoredModel stored, find_model(session.places, options.model));
+  ASSIGN(const auto files, format::ModelFiles::open(stored.path));
+  ASSIGN(const format::ModelConfig config, files->config());
+  VectorPrompt prompt;
+  ASSIGN(prompt.ids, ids_to_write(options, *files));
+  if (prompt.ids.empty()) {
+    return base::fail(base::ErrorKind::invalid_input, "there is no id to begin with", "",
+                      "give a text that is not empty");
+  }
+  prompt.ids.resize(
+      std::min<size_t>(prompt.ids.size(), static_cast<size_t>(config.context_tokens_max)));
+  TRY(check_ids(prompt.ids, config.vocab));
+  const int count = static_cast<int>(prompt.ids.size());
+  ASSIGN(OneShot opened, open_one_shot(session, {stored.path, true, count, 1, chunk_tokens}));
+  const int step = (count + written_rows_max - 1) / written_rows_max;
+  TRY(run_rows(
+      opened, prompt.ids, model::Head::text,
+      [&](int position) { return (count - 1 - position) % step == 0; },
+      [&](int position, std::span<const float> row) -> base::Result<void> {
+        const auto next = static_cast<size_t>(position) + 1;
+        prompt.rows.push_back(
+            written_row(position, row, next < prompt.ids.size() ? prompt.ids[next] : -1));
+        return {};
+      }));
+  Vectors vectors;
+  vectors.origin = options.origin.empty() ? "nautile verify --write, exact mode" : options.origin;
+  vectors.weights = config.quantization;
+  vectors.model = {config.name, config.architecture, config.layers, config.hidden, config.vocab};
+  vectors.prompts.push_back(std::move(prompt));
+  TRY(write_file_atomically(options.out, dump_vectors(vectors), 0644));
+  std::fprintf(stderr, "%s\n",
+               base::say(session.language, base::Message::verify_written, options.out,
+                         vectors.prompts.front().rows.size())
+                   .c_str());
+  return exit_done;
+}
+
+}  // namespace
+
+void add_verify(CLI::App& root, Session& session) {
+  auto options = std::make_shared<VerifyOptions>();
+  CLI::App* verb = declare_verb(
+      root, "verify", "hold a model against reference vectors: exit code 0 if it agrees, else 1",
+      "  nautile verify smollm2\n"
+      "  nautile verify ./model.Q4_K_M.gguf --vectors model.vectors.json --json\n"
+      "  nautile verify ./model-f16.gguf --write model.vectors.json --text page.txt");
+  verb->add_option("MODEL", options->model, "name, file or directory")->required();
+  verb->add_option("--vectors,VECTORS", options->vectors,
+                   "file, or folder with expected.json; else those that come with the program");
+  verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
+  verb->add_option("--max-kl", options->kl_max, "largest mean divergence that passes, in nats")
+      ->check(CLI::Range(1e-9, 100.0));
+  CLI::Option* write = verb->add_option("--write", options->out,
+                                        "make vectors with this model, and compare nothing");
+  verb->add_option("--text", options->text_file, "UTF-8 text, or -: what --write feeds the model")
+      ->needs(write);
+  verb->add_option("--ids", options->ids_file, "JSON array of ids, or -: the same in ids")
+      ->needs(write);
+  verb->add_option("--origin", options->origin, "where the vectors come from, kept in the file")
+      ->needs(write);
+  verb->add_flag("--json", options->json, "one JSON object");
+  for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);
+  verb->callback([&session, options] {
+    session.run = [&session, options] {
+      return options->out.empty() ? verify(session, *options) : write_vectors(session, *options);
+    };
+  });
+}
+
+}  // namespace app

@@ -1,0 +1,157 @@
+"""`nautile quantize` and `nautile verify` for real: tiny models of every family through every type,
+read back by the independent reader (PyPI gguf), and held against their reference vectors."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+
+import numpy
+import pytest
+from gguf import GGUFReader, GGUFWriter, quants
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("NAUTILE") or str(ROOT / "build" / "release" / "nautile")
+GOLDENS = ROOT / "tests" / "golden" / "model"
+FOLDERS = ["llama-gqa", "llama3-tied", "qwen2", "qwen2-tied", "qwen3-yarn", "ds-v2-group",
+           "ds-v2-lite", "ds-v3", "ds-v3-fp8", "kimi-like"]
+TYPES = ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K"]
+
+
+def nautile(*arguments, rc=0):
+    done = subprocess.run([BINARY, *map(str, arguments)], text=True, capture_output=True)
+    assert done.returncode == rc, done.stdout + done.stderr
+    return done
+
+
+def wide_model(path):
+    """A Llama of one layer whose rows hold whole K blocks, and one narrow tensor that cannot."""
+    random = numpy.random.default_rng(11)
+    writer = GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_context_length(64)
+    writer.add_embedding_length(256)
+    writer.add_feed_forward_length(288)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([f"t{i}" for i in range(64)])
+    writer.add_token_merges(["t 0"])
+    shapes = {"token_embd": (64, 256), "output_norm": (256,), "output": (64, 256),
+              "blk.0.attn_norm": (256,), "blk.0.ffn_norm": (256,), "blk.0.attn_q": (256, 256),
+              "blk.0.attn_k": (128, 256), "blk.0.attn_v": (128, 256),
+              "blk.0.attn_output": (256, 256), "blk.0.ffn_gate": (288, 256),
+              "blk.0.ffn_up": (288, 256), "blk.0.ffn_down": (256, 288)}
+    weights = {}
+    for name, shape in shapes.items():
+        values = (random.standard_t(5, shape) * 0.05).astype(numpy.float32)
+        weights[name + ".weight"] = values
+        writer.add_tensor(name + ".weight", values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return weights
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_independent_reader_decodes_what_is_written(kind, tmp_path):
+    """The report's error per tensor is that of the independent reader's values."""
+    weights = wide_model(tmp_path / "wide.gguf")
+    report = json.loads(nautile("quantize", tmp_path / "wide.gguf", tmp_path / "out.gguf", kind,
+                                "--json").stdout)
+    stated = {tensor["name"]: tensor for tensor in report["tensors"]}
+    reader = GGUFReader(str(tmp_path / "out.gguf"))
+    assert report["bytes_after"] == (tmp_path / "out.gguf").stat().st_size
+    assert len(reader.tensors) == len(weights)
+    for tensor in reader.tensors:
+        values = quants.dequantize(tensor.data, tensor.tensor_type).astype(numpy.float64)
+        true = weights[tensor.name].astype(numpy.float64)
+        error = numpy.sqrt(((values - true) ** 2).sum() / (true ** 2).sum())
+        assert tensor.tensor_type.name == stated[tensor.name]["to"]
+        assert abs(error - stated[tensor.name]["relative_rms_error"]) <= 1e-6 * max(error, 1e-3)
+        if "norm" in tensor.name:
+            assert tensor.tensor_type.name == "F32" and error == 0
+    # 288 is no multiple of 256: the field's next type.
+    assert stated["blk.0.ffn_down.weight"]["to"] in {"Q8_0", "Q5_0", "Q5_1", "Q4_0", "IQ4_NL"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folders_become_files_that_agree_with_their_vectors(folder, tmp_path):
+    out = tmp_path / f"{folder}.gguf"
+    nautile("quantize", GOLDENS / folder, out, "q8_0")
+    shipped = json.loads(nautile("verify", out, "--json").stdout)
+    assert shipped["passed"] and shipped["vectors"].endswith(f"/{folder}.json")
+    assert shipped["top1_agreement"] > 0.9 and shipped["tokens_per_s"] > 0
+    text = nautile("tokenize", out).stdout
+    assert text == nautile("tokenize", GOLDENS / folder).stdout
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_exact_mode_meets_the_oracle(folder):
+    report = json.loads(nautile("verify", GOLDENS / folder, "--vectors", GOLDENS / folder,
+                                "--exact", "--json").stdout)
+    assert report["judged_by"] == "worst_difference" and report["passed"]
+
+
+def test_fewer_bits_lose_more(tmp_path):
+    losses = []
+    for kind in ("Q8_0", "Q4_0"):
+        out = tmp_path / f"qwen2.{kind}.gguf"
+        nautile("quantize", GOLDENS / "qwen2", out, kind)
+        losses.append(json.loads(nautile("verify", out, "--max-kl", "9", "--json").stdout))
+    assert losses[0]["kl_mean"] < losses[1]["kl_mean"]
+
+
+def test_a_wrong_model_fails(tmp_path):
+    """Two rows of the embedding swapped: still a model, no longer this one."""
+    data = bytearray((GOLDENS / "qwen2" / "model.gguf").read_bytes())
+    reader = GGUFReader(str(GOLDENS / "qwen2" / "model.gguf"))
+    layer = next(t for t in reader.tensors if t.name == "blk.0.attn_v.weight")
+    start, size = int(layer.data_offset), int(layer.n_bytes)
+    data[start:start + size // 2], data[start + size // 2:start + size] = \
+        data[start + size // 2:start + size], data[start:start + size // 2]
+    (tmp_path / "qwen2.gguf").write_bytes(data)
+    done = nautile("verify", tmp_path / "qwen2.gguf", rc=1)
+    assert "FAILED" in done.stdout
+
+
+def test_written_vectors_are_met_and_are_of_one_model(tmp_path):
+    vectors = tmp_path / "v.json"
+    (tmp_path / "page.txt").write_text("What is written here is read by a very small model. " * 4)
+    model = GOLDENS / "llama-gqa"
+    nautile("verify", model, "--write", vectors, "--text", tmp_path / "page.txt", "--origin", "me")
+    report = json.loads(nautile("verify", model, "--vectors", vectors, "--exact",
+                                "--json").stdout)
+    assert report["passed"] and report["origin"] == "me" and report["worst_difference"] < 1e-4
+    assert report["ppl"] == pytest.approx(report["ppl_reference"], rel=1e-5)
+    refused = nautile("verify", GOLDENS / "qwen2", "--vectors", vectors, rc=3)
+    assert "another model" in refused.stderr
+
+
+def test_nothing_is_overwritten_unasked_and_nothing_is_left(tmp_path):
+    out = tmp_path / "out.gguf"
+    out.write_text("mine")
+    refused = nautile("quantize", GOLDENS / "qwen2", out, "Q8_0", rc=2)
+    assert "--force" in refused.stderr and out.read_text() == "mine"
+    nautile("quantize", GOLDENS / "qwen2", out, "Q8_0", "--force")
+    assert out.read_bytes()[:4] == b"GGUF"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.gguf"]
+    assert "choose one of" in nautile("quantize", GOLDENS / "qwen2", out, "Q9", rc=2).stderr
+
+
+def test_killed_it_leaves_no_file_of_that_name(tmp_path):
+    weights = tmp_path / "wide.gguf"
+    wide_model(weights)
+    out = tmp_path / "out.gguf"
+    process = subprocess.Popen([BINARY, "quantize", weights, out, "Q2_K"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if out.exists():  # it was quicker than the signal
+        assert len(GGUFReader(str(out)).tensors) == 12
+    nautile("quantize", weights, out, "Q2_K", "--force")
+    assert len(GGUFReader(str(out)).tensors) == 12
+    assert not (tmp_path / "out.gguf.partial").exists()
