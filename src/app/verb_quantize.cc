@@ -171,7 +171,7 @@ void tell_of_plan(const Session& session, const format::QuantizePlan& plan) {
 base::Result<double> measure_nll(const Session& session, const std::string& model,
                                  const std::string& text, int context_tokens) {
   ASSIGN(OneShot opened, open_one_shot(session, {model, false, context_tokens, 1, chunk_tokens}));
-  ASSIGN(const std::vector<int32_t> ids, encode_text(*opened.files, text));
+  ASSIGN(const std::vector<int32_t> ids, encode_text(*opened.files, text, "--text"));
   TRY(check_ids(ids, opened.runner->info().vocab));
   if (ids.size() < 2) {
     return base::fail(base::ErrorKind::invalid_input, "the text is too short",

@@ -340,7 +340,7 @@ base::Result<std::vector<int32_t>> ids_to_write(const VerifyOptions& options,
     return parse_ids(json, options.ids_file);
   }
   ASSIGN(const std::string text, read_text_argument(options.text_file, text_bytes_max));
-  return encode_text(files, text);
+  return encode_text(files, text, options.text_file);
 }
 
 base::Result<int> write_vectors(const Session& session, const VerifyOptions& options) {
