@@ -102,8 +102,8 @@ def test_exact_mode_meets_the_oracle(folder):
 def test_fewer_bits_lose_more(tmp_path):
     losses = []
     for kind in ("Q8_0", "Q4_0"):
-        out = tmp_path / f"qwen2.{kind}.gguf"
-        nautile("quantize", GOLDENS / "qwen2", out, kind)
+        out = tmp_path / f"llama-gqa.{kind}.gguf"
+        nautile("quantize", GOLDENS / "llama-gqa", out, kind)
         losses.append(json.loads(nautile("verify", out, "--max-kl", "9", "--json").stdout))
     assert losses[0]["kl_mean"] < losses[1]["kl_mean"]
 
