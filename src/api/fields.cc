@@ -188,8 +188,8 @@ std::optional<ApiError> Fields::finish() {
     ApiError error;
     error.code = "unknown_field";
     error.param = path_of(key.size() > 64 ? name : key);
-    error.message = base::shown_name(key) + " is not a field of this request" +
-                    (path_.empty() ? "" : " (in " + path_ + ")");
+    error.message = fmt::format("there is no field {} in {}", base::shown_name(key),
+                                path_.empty() ? "this request" : path_);
     return error;
   }
   return std::nullopt;
