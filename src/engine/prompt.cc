@@ -80,21 +80,24 @@ ThinkingSupport PromptBuilder::detect_thinking(std::string_view template_source)
 
 base::Result<text::Rendered> PromptBuilder::render(const ChatPrompt& prompt, Thinking thinking,
                                                    int64_t now_unix) const {
-  const auto context = [&](const std::vector<Message>& messages) {
+  const auto context = [&](const std::vector<Message>& messages, base::Json tools) {
     return base::Json::object(
-        {{"messages", tools_.messages(messages)}, {"tools", tools_.definitions(prompt)}});
+        {{"messages", tools_.messages(messages)}, {"tools", std::move(tools)}});
   };
-  const auto by_file = [&](const std::vector<Message>& messages) {
-    return render_with(*chat_template_, context(messages), thinking, prompt.template_arguments,
-                       now_unix);
+  const auto by_file = [&](const std::vector<Message>& messages, base::Json tools) {
+    return render_with(*chat_template_, context(messages, std::move(tools)), thinking,
+                       prompt.template_arguments, now_unix);
   };
   const text::ChatTemplate* own = tools_.own_template();
-  if (own == nullptr || !ToolPrompts::involved(prompt)) return by_file(prompt.messages);
-  ASSIGN(text::Rendered rendered, render_with(*own, context(prompt.messages), thinking,
-                                              prompt.template_arguments, now_unix));
+  base::Json tools = tools_.definitions(prompt);
+  if (own == nullptr || !ToolPrompts::involved(prompt)) {
+    return by_file(prompt.messages, std::move(tools));
+  }
+  ASSIGN(text::Rendered rendered, render_with(*own, context(prompt.messages, std::move(tools)),
+                                              thinking, prompt.template_arguments, now_unix));
   // After results the answer follows directly; otherwise it is opened as the file opens it.
   if (prompt.messages.empty() || prompt.messages.back().role != "tool") {
-    ASSIGN(const text::Rendered opened, by_file(small_probe().messages));
+    ASSIGN(const text::Rendered opened, by_file(small_probe().messages, nullptr));
     if (!opened.user_text.empty()) rendered.text += opened.text.substr(opened.user_text.back().end);
   }
   return rendered;
@@ -192,7 +195,8 @@ base::Result<PreparedPrompt> PromptBuilder::build_chat(const ChatPrompt& prompt,
   const bool after_results = !closed.messages.empty() && closed.messages.back().role == "tool";
   if (!after_results) open_or_close_thinking(rendered, thinking);
   PreparedPrompt prepared;
-  if (with_tools) {
+  // Also where none may be called: a call that is written all the same is no content.
+  if (with_tools || (tools_.supported() && !prompt.tools.empty())) {
     prepared.tools = tools_.use(prompt);
     prepared.opening = tools_.opening(prompt, *tokenizer_);
   }

@@ -179,7 +179,8 @@ TEST(ToolPrompts, TurnsOfV3AndR1LoseNoCall) {
 }
 
 TEST(ToolPrompts, DefinitionsStandInTheSystemPromptOfDeepSeek) {
-  for (const char* name : {"deepseek-v3-npm", "deepseek-v3.1", "deepseek-r1-distill-llama-8b"}) {
+  for (const char* name : {"deepseek-v3-npm", "deepseek-v3.1", "deepseek-r1-distill-llama-8b",
+                           "llama-cpp-deepseek-r1"}) {
     auto b = builder(name);
     ChatPrompt chat{.messages = {{.role = "system", .content = "Be kind."}, user("hi")}};
     const std::string plain = build(*b, chat);
@@ -197,6 +198,7 @@ TEST(ToolPrompts, DefinitionsStandInTheSystemPromptOfDeepSeek) {
     EXPECT_EQ(std::count(prompt->ids.begin(), prompt->ids.end(), open), 1) << text;
     chat.tool_choice = ToolChoice::none;
     EXPECT_EQ(build(*b, chat), plain);
+    EXPECT_TRUE(b->build(chat, 0)->tools.has_value()) << "what is called all the same is dropped";
   }
 }
 

@@ -219,7 +219,7 @@ def families():
                       ["<|im_start|>", "<tool_call>", "</tool_call>", "<|endoftext|>"],
                       [BEFORE, "<tool_call>", qwen[0], "</tool_call>", "<tool_call>", qwen[1],
                        "</tool_call>"], FINAL, "<|endoftext|>", "<|im_end|>",
-                      forced={" ": [SUM + "}\n", "</tool_call>"]}),
+                      forced={" ": [SUM + "}\n"]}),
         "llama": Model(template_of("llama-3.1-8b"),
                        ["<|start_header_id|>", "<|end_header_id|>", "<|python_tag|>"],
                        [f'{{"name": "get_weather", "parameters": {PARIS}}}', "; ",
