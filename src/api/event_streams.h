@@ -32,7 +32,7 @@ class EventStreams {
 
   // `once`: ends after the end frame of the only generation that is followed.
   void open(const Call& call, std::vector<Follow> follows, bool once);
-  void state(std::string_view what);  // to all: "conversations", "models"
+  void state(std::string_view what);     // to all: "conversations", "models"
   void close_session(uint64_t session);  // after a last state frame "signed_out"
   // Ends all of them behind what they have been sent: nothing of it may be lost to a reset.
   void close_all();
