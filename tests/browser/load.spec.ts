@@ -109,7 +109,15 @@ test('a streamed answer touches its last block, once a frame, and nothing else',
   const id = await makeLongChat(chat, server, 'b');
   await chat.goto(`${server.origin}/c/${id}`);
   await expect(chat.locator(last)).toBeVisible();
-  await send(chat, '/script stream 20 tokens; gate; stream 400 tokens at 120/s; gate; stream 5');
+  const script = '/script stream 20 tokens; gate; stream 400 tokens at 120/s; gate; stream 5';
+  // The ring moves once for an answer, when its prompt has been measured: before the gate opens.
+  const measured = chat.waitForResponse((reply) => {
+    if (!reply.url().endsWith('/site/measure')) return false;
+    const { path } = reply.request().postDataJSON() as { path: { content: string }[] };
+    return path[path.length - 1]!.content === script;
+  });
+  await send(chat, script);
+  await measured;
   await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){19}/);
   await chat.locator('#box').fill('typed before');
   await expect(chat.locator('#box')).toBeFocused();
