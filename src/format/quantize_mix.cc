@@ -75,7 +75,7 @@ Dtype fitting(Dtype type, uint64_t columns) {
   switch (type) {
     case Dtype::q2_k:
     case Dtype::q3_k:
-      type = Dtype::iq4_nl;
+      type = Dtype::q4_0;
       break;
     case Dtype::q4_k:
       type = Dtype::q5_0;

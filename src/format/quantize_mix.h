@@ -5,7 +5,7 @@
 //   one dimension, norms, routers, biases: F32
 //   output (or the embedding that serves as output): Q6_K; Q8_0 where the file is Q8_0
 //   attn_v, attn_output and ffn_down: in mixes one or two types better, in some layers or all
-//   rows that are no multiple of 256: Q2_K and Q3_K give way to IQ4_NL, Q4_K to Q5_0, Q5_K to Q5_1,
+//   rows that are no multiple of 256: Q2_K and Q3_K give way to Q4_0, Q4_K to Q5_0, Q5_K to Q5_1,
 //     Q6_K to Q8_0; rows that are no multiple of 32 stay F16
 #pragma once
 

@@ -75,7 +75,7 @@ def test_the_independent_reader_decodes_what_is_written(kind, tmp_path):
         if "norm" in tensor.name:
             assert tensor.tensor_type.name == "F32" and error == 0
     # 288 is no multiple of 256: the field's next type.
-    assert stated["blk.0.ffn_down.weight"]["to"] in {"Q8_0", "Q5_0", "Q5_1", "Q4_0", "IQ4_NL"}
+    assert stated["blk.0.ffn_down.weight"]["to"] in {"Q8_0", "Q5_0", "Q5_1", "Q4_0"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
