@@ -156,11 +156,14 @@ AffineFit try_affine(const float* x, const float* w, float inverse, float minimu
   const float w1 = sum(sw), x1 = sum(sx), q1 = sum(sq), q2 = sum(sqq), xq = sum(sxq);
   const float determinant = w1 * q2 - q1 * q1;
   AffineFit fit;
-  if (determinant > 0) {
+  if (determinant > 1e-6f * w1 * q2) {
     fit.scale = (w1 * xq - x1 * q1) / determinant;
     fit.minimum = (q1 * xq - q2 * x1) / determinant;
   }
-  if (!(fit.minimum > 0)) {
+  if (determinant <= 1e-6f * w1 * q2 && x1 < 0) {
+    fit.minimum = -x1 / w1;  // all q are equal: the weights are one number
+    fit.scale = 0;
+  } else if (!(fit.minimum > 0)) {
     fit.minimum = 0;
     fit.scale = q2 > 0 ? xq / q2 : 0;
   }
