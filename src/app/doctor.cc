@@ -158,7 +158,9 @@ std::vector<Check> check_models(const Places& places) {
     const uint64_t needed = model.bytes + engine::memory_margin_bytes;
     Check check{"model " + model.name, CheckState::good,
                 fmt::format("{:.2f} GiB, fits", model.bytes / gib), ""};
-    if (needed > available) {
+    if (const auto runnable = check_runnable(model); !runnable) {
+      check = {check.name, CheckState::note, runnable.error().what, runnable.error().next};
+    } else if (needed > available) {
       check.state = CheckState::note;
       check.detail = fmt::format("{:.2f} GiB of weights, {:.2f} GiB available", model.bytes / gib,
                                  available / gib);

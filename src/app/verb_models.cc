@@ -67,6 +67,13 @@ base::Result<int> list_catalogue(const Session& session, bool json) {
   return exit_done;
 }
 
+// What happened and why, without the advice, for a line of a table.
+std::string reason_of(const Session& session, const base::Error& error) {
+  std::string text = base::translated(session.language, error.what);
+  if (!error.why.empty()) text += ", " + base::translated(session.language, error.why);
+  return text;
+}
+
 // `not_runnable`: why not; empty if it is a model that can be run.
 void print_entry(const Session& session, const ListOptions& options, const StoredModel& entry,
                  const std::string& not_runnable) {
@@ -97,7 +104,7 @@ base::Result<int> list_models(const Session& session, const ListOptions& options
       continue;
     }
     const auto runnable = check_runnable(model);
-    print_entry(session, options, model, runnable ? "" : runnable.error().message());
+    print_entry(session, options, model, runnable ? "" : reason_of(session, runnable.error()));
   }
   if (options.names) return exit_done;
   for (const StrayFile& file : stray_files(session.places)) {
