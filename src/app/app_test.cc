@@ -228,6 +228,12 @@ TEST(ModelReportTest, CrossesTheProcessesAndDropsWhatIsMalformed) {
   ASSERT_EQ(read.left_out.size(), 1u);
   EXPECT_EQ(read.left_out[0].id, "bad");
   EXPECT_EQ(read.left_out[0].error.message(), report.left_out[0].error.message());
+  // An engine that a model file has taken over must not speak to the terminal.
+  report.left_out[0] = {"\x1b[2J", {base::ErrorKind::invalid_input, "a\nb", "\u009b1m", "é"}};
+  const ModelReport tame = ModelReport::from_json(report.to_json());
+  ASSERT_EQ(tame.left_out.size(), 1u);
+  EXPECT_EQ(tame.left_out[0].id, "\\x1b[2J");
+  EXPECT_EQ(tame.left_out[0].error.message(), "a\\x0ab: \\xc2\\x9b1m. é");
   const auto odd = base::parse_json(
       R"({"served": "x", "contexts": [1, {"id": "a"}], "left_out": [{"id": 1}, 2]})", "it");
   const ModelReport dropped = ModelReport::from_json(*odd);

@@ -107,7 +107,8 @@ const std::vector<SettingSpec>& setting_specs() {
        "where `pull hf:…` asks: the hub or a mirror of it"},
       {Kind::text, "ollama-endpoint", "https://registry.ollama.ai", 0, 0,
        "where `pull ollama:…` asks"},
-      {Kind::text, "log-level", "warning", 0, 0, "how much is logged",
+      {Kind::text, "log-level", "warning", 0, 0,
+       "how much the server logs: processes that start, end or are restarted",
        "error, warning, info, debug"},
   };
   return specs;

@@ -115,6 +115,15 @@ tl::unexpected<base::Error> bad_settings() {
                     "start it with `nautile serve`, not by hand");
 }
 
+// The setting has these words only.
+base::LogLevel log_level_of(std::string_view word) {
+  using base::LogLevel;
+  return word == "error"   ? LogLevel::error
+         : word == "info"  ? LogLevel::info
+         : word == "debug" ? LogLevel::debug
+                           : LogLevel::warning;
+}
+
 }  // namespace
 
 std::string ServePlan::address() const {
@@ -136,6 +145,7 @@ base::Result<ServePlan> plan_server(const Places& places, const Config& config,
   }
   plan.state_dir = places.data + "/state";
   plan.language = language;
+  plan.log_level = log_level_of(config.text("log-level"));
   plan.pull_command = distill_suggestion(machine_memory_bytes());
   return plan;
 }
@@ -163,14 +173,15 @@ ModelReport ModelReport::from_json(const base::Json& json) {
   report.served = fields.number("served");
   for (const base::Json& entry : fields.list("contexts")) {
     Fields model(entry);
-    ModelReport::Context context{model.text("id"), model.number("context_tokens")};
+    ModelReport::Context context{base::printable(model.text("id")), model.number("context_tokens")};
     if (model.good()) report.contexts.push_back(std::move(context));
   }
   for (const base::Json& entry : fields.list("left_out")) {
     Fields model(entry);
-    ModelReport::LeftOut left{model.text("id"),
-                              {base::ErrorKind::invalid_input, model.text("what"),
-                               model.text("why"), model.text("next")}};
+    ModelReport::LeftOut left{
+        base::printable(model.text("id")),
+        {base::ErrorKind::invalid_input, base::printable(model.text("what")),
+         base::printable(model.text("why")), base::printable(model.text("next"))}};
     if (model.good()) report.left_out.push_back(std::move(left));
   }
   return report;

@@ -9,6 +9,7 @@
 #include "app/config.h"
 #include "app/places.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/messages.h"
 #include "base/result.h"
 #include "engine/options.h"
@@ -22,6 +23,7 @@ struct ServePlan {
   std::string api_key, setup_code;
   std::string pull_command;
   base::Language language = base::Language::english;
+  base::LogLevel log_level = base::LogLevel::warning;  // of the supervisor's log
   engine::EngineOptions engine;
   std::vector<std::string> model_paths;  // what the engine may read
   bool models_named = false;             // by a setting; else all of the models directory
@@ -50,8 +52,9 @@ struct ModelReport {
   };
   std::vector<LeftOut> left_out;
 
-  base::Json to_json() const;                            // {"kind": "models", …}
-  static ModelReport from_json(const base::Json& json);  // what is malformed is left out
+  base::Json to_json() const;  // {"kind": "models", …}
+  // What is malformed is left out; texts are fit for a terminal.
+  static ModelReport from_json(const base::Json& json);
 };
 
 base::Json gate_settings(const ServePlan& plan);

@@ -13,6 +13,7 @@
 #include "app/build_info.h"
 #include "app/restart_policy.h"
 #include "app/seal.h"
+#include "base/log.h"
 #include "base/messages.h"
 
 namespace app {
@@ -36,7 +37,10 @@ struct Child {
 class Supervisor {
  public:
   Supervisor(const Session& session, ServePlan plan, Fd listener)
-      : session_(session), plan_(std::move(plan)), listener_(std::move(listener)) {}
+      : session_(session),
+        plan_(std::move(plan)),
+        listener_(std::move(listener)),
+        log_(session.clock, STDERR_FILENO, plan_.log_level) {}
 
   base::Result<int> run(bool owned);
 
@@ -44,6 +48,7 @@ class Supervisor {
   base::Result<void> take_signals();
   base::Result<void> start_gate();
   base::Result<void> start_engine();
+  void note_started(Child& child);
   void greet(bool owned);
   void wait();
   void read_signals();
@@ -67,6 +72,7 @@ class Supervisor {
   const Session& session_;
   ServePlan plan_;
   Fd listener_, signals_;
+  base::Log log_;
   Child gate_{"internal-gate"}, engine_{"internal-engine"};
   bool stopping_ = false, said_ready_ = false, models_known_ = false;
   int64_t kill_at_ms_ = 0;
@@ -83,13 +89,19 @@ base::Result<void> Supervisor::take_signals() {
   return {};
 }
 
+void Supervisor::note_started(Child& child) {
+  child.started_ms = now_ms();
+  log_.write(base::LogLevel::info, base::LogEvent::process_started,
+             {{base::LogKey::pid, int64_t{child.pid}}});
+}
+
 base::Result<void> Supervisor::start_gate() {
   ASSIGN(FdPair control, message_pair());
   ASSIGN(Fd settings, settings_memory(gate_settings(plan_)));
   ASSIGN(gate_.pid,
          start_child(gate_.verb, {listener_.get(), control.theirs.get(), settings.get()}));
+  note_started(gate_);
   gate_.messages = std::move(control.ours);
-  gate_.started_ms = now_ms();
   gate_.listening = false;
   gate_.seal = {};
   return {};
@@ -102,8 +114,8 @@ base::Result<void> Supervisor::start_engine() {
   ASSIGN(Fd settings, settings_memory(engine_settings(plan_)));
   ASSIGN(engine_.pid,
          start_child(engine_.verb, {link.theirs.get(), settings.get(), report.theirs.get()}));
+  note_started(engine_);
   engine_.messages = std::move(report.ours);
-  engine_.started_ms = now_ms();
   engine_.seal = {};
   if (!send_message(gate_.messages.get(), base::Json::object({{"kind", "engine"}}),
                     link.ours.get())) {
@@ -188,6 +200,12 @@ void Supervisor::reap() {
 }
 
 void Supervisor::child_died(Child& child, int status) {
+  const bool killed = WIFSIGNALED(status);
+  log_.write(stopping_ ? base::LogLevel::info : base::LogLevel::warning,
+             base::LogEvent::process_exited,
+             {{base::LogKey::pid, int64_t{child.pid}},
+              {killed ? base::LogKey::signal : base::LogKey::exit_status,
+               int64_t{killed ? WTERMSIG(status) : WEXITSTATUS(status)}}});
   child.pid = 0;
   child.messages.reset();
   if (stopping_) {
@@ -209,8 +227,6 @@ void Supervisor::child_died(Child& child, int status) {
     }
   }
   said_ready_ = false;
-  std::fprintf(stderr, "%s: %s %d\n", child.verb, WIFSIGNALED(status) ? "signal" : "exit",
-               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
   say(is_gate ? base::Message::serve_gate_restarted : base::Message::serve_engine_restarted);
 }
 
@@ -236,9 +252,10 @@ void Supervisor::start_what_is_due() {
 void Supervisor::read_messages(Child& child) {
   auto message = receive_message(child.messages.get());
   if (!message) return child.messages.reset();  // its death comes as a signal
+  // It goes to a terminal, and what wrote it may have been taken over.
   const auto text = [&](const char* name) -> std::string {
     const base::Json* value = message->json.find(name);
-    return value && value->is_string() ? value->as_string() : std::string();
+    return value && value->is_string() ? base::printable(value->as_string()) : std::string();
   };
   const std::string kind = text("kind");
   if (kind == "seal" && child.seal.is_null()) {  // before it reads a model file: its own word
@@ -259,6 +276,8 @@ void Supervisor::read_messages(Child& child) {
     say(base::Message::serve_signin_code, plan_.setup_code);
   } else if (&child == &gate_ && kind == "ready" && !said_ready_) {
     said_ready_ = true;
+    log_.write(base::LogLevel::info, base::LogEvent::process_ready,
+               {{base::LogKey::duration_ms, base::LogDurationMs{now_ms() - engine_.started_ms}}});
     say(base::Message::serve_ready, text("model"));
   }
 }
@@ -293,6 +312,7 @@ void Supervisor::take_models(const ModelReport& report) {
 
 void Supervisor::begin_stop() {
   stopping_ = true;
+  log_.write(base::LogLevel::info, base::LogEvent::process_stopping);
   say(base::Message::serve_stopping);
   gate_.start_at_ms = engine_.start_at_ms = 0;
   kill_at_ms_ = now_ms() + stop_grace_ms;

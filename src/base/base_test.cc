@@ -21,6 +21,10 @@ TEST(ShownName, CutsAndEscapes) {
   EXPECT_EQ(shown_name("blk.0"), "\"blk.0\"");
   EXPECT_EQ(shown_name("a\"b\n\x7f"), "\"a\\\"b\\x0a\\x7f\"");
   EXPECT_EQ(shown_name("\xff"), "\"\\xff\"");
+  EXPECT_EQ(printable("a \"b\" é\n\x1b[2J"), "a \"b\" é\\x0a\\x1b[2J");
+  EXPECT_EQ(printable("\u009b1m\u00a0"), "\\xc2\\x9b1m\u00a0");
+  EXPECT_EQ(printable("é\xff"), "\\xc3\\xa9\\xff");
+  EXPECT_EQ(printable(""), "");
   const std::string cut = shown_name(std::string(199, 'a') + "éé");
   EXPECT_EQ(cut, "\"" + std::string(199, 'a') + "…\"");
   EXPECT_TRUE(is_utf8(cut));

@@ -52,6 +52,9 @@ inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(st
 
 // A name from a foreign file, cut to 200 bytes and escaped, fit to stand in an Error.
 std::string shown_name(std::string_view foreign);
+// A text of another process, whole, with what a terminal would obey escaped: control characters and
+// bytes that are no UTF-8.
+std::string printable(std::string_view foreign);
 
 }  // namespace base
 

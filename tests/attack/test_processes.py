@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from program import BINARY, SLOW, alive, cpu_seconds, wait_until
+from program import BINARY, SLOW, Program, alive, cpu_seconds, wait_until
 
 RESTART_S = 2 * SLOW
 
@@ -34,6 +34,19 @@ def test_a_killed_engine(own_program):
     wait_until(lambda: program.answer(tokens=4), RESTART_S + 1, "answering again")
     print(f"answered {time.monotonic() - killed:.2f} s after the engine was killed")
     assert program.pid("engine") not in (0, engine) and program.pid("gate") == gate
+    # The log names the process; what is usual stands in it only where it was asked for.
+    log = (program.home / "stderr").read_text()
+    assert f"warning process.exited pid={engine} signal=9" in log and "process.started" not in log
+
+
+def test_the_log_says_as_much_as_it_was_told():
+    program = Program("--log-level", "info")
+    try:
+        log = (program.home / "stderr").read_text()
+        for process in ("gate", "engine"):
+            assert f"info process.started pid={program.pid(process)}" in log
+    finally:
+        program.close()
 
 
 def test_a_killed_gate_keeps_sessions(own_program):
