@@ -104,7 +104,10 @@ base::Result<int> list_models(const Session& session, const ListOptions& options
       continue;
     }
     const auto runnable = check_runnable(model);
-    print_entry(session, options, model, runnable ? "" : reason_of(session, runnable.error()));
+    print_entry(session, options, model,
+                runnable       ? ""
+                : options.json ? runnable.error().message()
+                               : reason_of(session, runnable.error()));
   }
   if (options.names) return exit_done;
   for (const StrayFile& file : stray_files(session.places)) {

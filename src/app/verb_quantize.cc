@@ -23,6 +23,7 @@ constexpr double mib = 1024.0 * 1024.0;
 constexpr uint64_t text_bytes_max = 256ull << 20;
 
 std::atomic<bool> stop_requested{false};
+constexpr int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 struct QuantizeOptions {
   std::string in, out, type, text_file;
@@ -36,8 +37,21 @@ void take_signals() {
   const auto stop = [](int) {
     if (stop_requested.exchange(true)) _exit(exit_interrupted);
   };
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, stop);
+  for (const int signal : stop_signals) std::signal(signal, stop);
   std::signal(SIGXFSZ, SIG_IGN);  // a size limit is an error of write() then
+}
+
+// The file is there: from now on a signal has nothing to take away.
+void leave_signals() {
+  for (const int signal : stop_signals) std::signal(signal, SIG_DFL);
+}
+
+base::Result<std::string> read_text(const std::string& path) {
+  ASSIGN(std::string text, read_text_argument(path, text_bytes_max));
+  TRY(check_utf8(text, path == "-" ? "standard input" : path));
+  if (!text.empty()) return text;
+  return base::fail(base::ErrorKind::invalid_input, "the text is empty",
+                    "there is no perplexity of nothing", "give a page or two of text");
 }
 
 base::Result<format::FileTypeInfo> wanted_type(const std::string& name) {
@@ -175,7 +189,7 @@ base::Result<double> measure_nll(const Session& session, const std::string& mode
   TRY(check_ids(ids, opened.runner->info().vocab));
   if (ids.size() < 2) {
     return base::fail(base::ErrorKind::invalid_input, "the text is too short",
-                      "at least two tokens are needed");
+                      "at least two tokens are needed", "give a page or two of text");
   }
   return mean_nll(opened, ids, context_tokens);
 }
@@ -214,7 +228,7 @@ base::Result<int> quantize(const Session& session, const QuantizeOptions& option
   ASSIGN(const auto files, format::ModelFiles::open(stored.path));
   std::string text;
   if (!options.text_file.empty()) {
-    ASSIGN(text, read_text_argument(options.text_file, text_bytes_max));
+    ASSIGN(text, read_text(options.text_file));
   }
   ASSIGN(const format::QuantizePlan plan,
          format::plan_quantized(*files, type.type, text::pre_tokenizer_name_of));
@@ -232,6 +246,7 @@ base::Result<int> quantize(const Session& session, const QuantizeOptions& option
   take_signals();
   const int64_t start_ms = session.clock.monotonic_ms();
   ASSIGN(auto costs, write_file(session, options, *files, plan));
+  leave_signals();
   Outcome outcome = sum_up(plan, std::move(costs));
   outcome.seconds = static_cast<double>(session.clock.monotonic_ms() - start_ms) / 1000;
   outcome.bytes_before = files->bytes_total();

@@ -415,7 +415,7 @@ void add_verify(CLI::App& root, Session& session) {
   verb->add_option("--origin", options->origin, "where the vectors come from, kept in the file")
       ->needs(write);
   verb->add_flag("--json", options->json, "one JSON object");
-  for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);
+  for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);
   verb->callback([&session, options] {
     session.run = [&session, options] {
       return options->out.empty() ? verify(session, *options) : write_vectors(session, *options);

@@ -145,6 +145,14 @@ def test_nothing_is_overwritten_unasked_and_nothing_is_left(tmp_path):
     assert "choose one of" in nautile("quantize", GOLDENS / "qwen2", out, "Q9", rc=2).stderr
 
 
+def test_a_text_that_cannot_be_measured_is_refused_before_anything_is_written(tmp_path):
+    out, page = tmp_path / "out.gguf", tmp_path / "page.txt"
+    for bytes_, said in ((b"", "empty"), (b"caf\xe9", "byte 3")):
+        page.write_bytes(bytes_)
+        refused = nautile("quantize", GOLDENS / "qwen2", out, "Q8_0", "--text", page, rc=3)
+        assert said in refused.stderr and not out.exists()
+
+
 def test_killed_it_leaves_no_file_of_that_name(tmp_path):
     weights = tmp_path / "wide.gguf"
     wide_model(weights)
