@@ -20,8 +20,8 @@
 namespace engine {
 
 struct CallOpening {
-  std::vector<int32_t> before, after;
-  std::vector<std::string> names;  // empty: `before` is all of it
+  std::vector<int32_t> before, after;  // `after` is not empty where there are names
+  std::vector<std::string> names;      // empty: `before` is all of it
 };
 
 class OpeningGuide {

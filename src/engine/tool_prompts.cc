@@ -113,8 +113,12 @@ ToolPrompts ToolPrompts::of(const text::Tokenizer& tokenizer, std::string_view t
   out.markup_ = text::ToolMarkup::of(tokenizer, template_source);
   if (!out.supported()) return out;
   const bool deepseek = out.markup_.kind == Kind::deepseek;
-  if (!(deepseek ? out.make_own(template_source, render) : out.find_style(render)))
-    out.markup_ = {};
+  const bool shown = deepseek ? out.make_own(template_source, render) : out.find_style(render);
+  // A vocabulary that cannot spell the marks has no calls either.
+  const auto [before, after] = out.opening_marks(0);
+  const bool spelt = !tokenizer.encode_rendered(before, {}).empty() &&
+                     !tokenizer.encode_rendered(after, {}).empty();
+  if (!shown || !spelt) out.markup_ = {};
   return out;
 }
 
@@ -266,37 +270,34 @@ ToolUse ToolPrompts::use(const ChatPrompt& prompt) const {
   return out;
 }
 
+// What stands before and after the name of a call; `calls`: how many the conversation has already.
+std::pair<std::string, std::string> ToolPrompts::opening_marks(size_t calls) const {
+  switch (markup_.kind) {
+    case Kind::deepseek:
+      if (!fenced_) return {"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>", "<｜tool▁sep｜>"};
+      return {"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>", "\n```json\n"};
+    case Kind::kimi:
+      return {"<|tool_calls_section_begin|><|tool_call_begin|>functions.",
+              fmt::format(":{}<|tool_call_argument_begin|>", calls)};
+    case Kind::tagged:
+      return {"<tool_call>\n{\"name\": \"", "\", \"arguments\": "};
+    case Kind::bare:
+      return {"{\"name\": \"", "\", \"parameters\": "};
+    case Kind::none:
+      break;
+  }
+  return {};
+}
+
 std::optional<CallOpening> ToolPrompts::opening(const ChatPrompt& prompt,
                                                 const text::Tokenizer& tokenizer) const {
   const bool forced =
       prompt.tool_choice == ToolChoice::required || prompt.tool_choice == ToolChoice::named;
   std::vector<std::string> names = use(prompt).names;
   if (!forced || names.empty()) return std::nullopt;
-  std::string before, after;
-  switch (markup_.kind) {
-    case Kind::deepseek:
-      before = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>";
-      if (fenced_) before += "function<｜tool▁sep｜>";
-      after = fenced_ ? "\n```json\n" : "<｜tool▁sep｜>";
-      break;
-    case Kind::kimi: {
-      before = "<|tool_calls_section_begin|><|tool_call_begin|>functions.";
-      size_t calls = 0;
-      for (const Message& m : prompt.messages) calls += m.tool_calls.size();
-      after = fmt::format(":{}<|tool_call_argument_begin|>", calls);
-      break;
-    }
-    case Kind::tagged:
-      before = "<tool_call>\n{\"name\": \"";
-      after = "\", \"arguments\": ";
-      break;
-    case Kind::bare:
-      before = "{\"name\": \"";
-      after = "\", \"parameters\": ";
-      break;
-    case Kind::none:
-      return std::nullopt;
-  }
+  size_t calls = 0;
+  for (const Message& m : prompt.messages) calls += m.tool_calls.size();
+  const auto [before, after] = opening_marks(calls);
   CallOpening opening;
   if (names.size() == 1) {
     opening.before = tokenizer.encode_rendered(before + names[0] + after, {});

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -55,6 +56,7 @@ class ToolPrompts {
   bool find_style(const Render& render);
   bool make_own(std::string_view template_source, const Render& render);
   base::Json message_json(const Message& message) const;
+  std::pair<std::string, std::string> opening_marks(size_t calls) const;
   std::vector<Message> arranged(const std::vector<Message>& messages) const;
 
   text::ToolMarkup markup_;

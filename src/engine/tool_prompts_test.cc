@@ -118,6 +118,21 @@ TEST(ToolPrompts, FamiliesHaveAFormOrNone) {
   }
 }
 
+// A file may have the marks of a form and no token for what stands between them: an answer could
+// not be made to begin with a call.
+TEST(ToolPrompts, AVocabularyThatCannotSpellTheMarksHasNoForm) {
+  const std::string source = golden("deepseek-v3.1").find("template")->as_string();
+  for (const bool whole : {true, false}) {
+    text::TokenizerSpec spec = byte_vocabulary({"<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"});
+    for (int byte = 0; !whole && byte < 256; ++byte) spec.tokens[byte] = fmt::format("{}~", byte);
+    auto tokenizer = text::Tokenizer::make(std::move(spec));
+    auto compiled = text::ChatTemplate::compile(source);
+    ASSERT_TRUE(tokenizer.has_value() && compiled.has_value());
+    const auto made = PromptBuilder::make(std::move(*tokenizer), std::move(*compiled), source, 400);
+    EXPECT_EQ(made->has_tools(), whole);
+  }
+}
+
 TEST(ToolPrompts, TurnsOfV31AreTheGoldens) {
   auto b = builder("deepseek-v3.1");
   ChatPrompt chat = two_calls();

@@ -71,7 +71,6 @@ class ToolParser {
   void on_mark(Role role, std::vector<Piece>& out);
   void give(size_t bytes, std::vector<Piece>& out);
   void swallow(size_t bytes, std::vector<Piece>& out);
-  void begin_bare();
   void end_call(std::vector<Piece>& out);
   void end_bare(std::vector<Piece>& out);
   bool give_call(std::string_view name, std::string_view arguments, std::vector<Piece>& out);
