@@ -46,7 +46,7 @@ class ServerImpl final : public Server, public ConnectionHost {
   void forget(uint64_t id) override;
 
  private:
-  std::string full_answer() const;
+  const std::string& full_answer();
   void wait_accept();
   void accept_turn();
   void admit(int fd, const PeerAddress& peer);
@@ -59,6 +59,8 @@ class ServerImpl final : public Server, public ConnectionHost {
 
   std::unique_ptr<Watch> listener_;
   std::unique_ptr<Timer> timer_, stop_timer_, accept_timer_, trim_timer_;
+  std::string full_answer_;
+  int64_t full_answer_unix_s_ = 0;  // when that was made
   int64_t armed_ms_ = 0;
   std::multimap<int64_t, Connection*> deadlines_;
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections_;
@@ -78,11 +80,16 @@ ServerImpl::ServerImpl(int listener, ServerLimits limits, Handler handler, Fault
       accept_timer_(loop->timer()),
       trim_timer_(loop->timer()) {}
 
-std::string ServerImpl::full_answer() const {
-  const Response answer = fault_answer(503, "Too many connections are open.");
-  HeadForm form{.keep_alive = false, .content_length = static_cast<int64_t>(answer.body.size())};
-  return response_head(answer.status, answer.headers, form, clock.wall_unix_ms() / 1000) +
-         answer.body;
+// Made once a second, for its date: a flood asks for it thousands of times.
+const std::string& ServerImpl::full_answer() {
+  const int64_t now_s = clock.wall_unix_ms() / 1000;
+  if (full_answer_.empty() || full_answer_unix_s_ != now_s) {
+    const Response answer = fault_answer(503, "Too many connections are open.");
+    HeadForm form{.keep_alive = false, .content_length = static_cast<int64_t>(answer.body.size())};
+    full_answer_ = response_head(answer.status, answer.headers, form, now_s) + answer.body;
+    full_answer_unix_s_ = now_s;
+  }
+  return full_answer_;
 }
 
 bool ServerImpl::start() {
@@ -152,7 +159,7 @@ void ServerImpl::admit(int fd, const PeerAddress& peer) {
   const auto decision = table.arrive(peer.prefix);
   if (!decision.admit) {
     ++refused;
-    const std::string answer = full_answer();
+    const std::string& answer = full_answer();
     (void)!::send(fd, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     ::close(fd);
     return;
