@@ -1,11 +1,10 @@
 // The AVX2 kernel of the types that have no packed layout but integer codes: code books (IQ1, IQ2,
 // IQ3) and ternary ones (TQ). They stay in memory as the file has them; a superblock of 16 rows is
 // decoded to signed bytes in the first-level cache and used for all columns of the call.
-#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
-#include "tensor/decode.h"
+#include "tensor/book_half.h"
 #include "tensor/kernels.h"
 #include "tensor/simd256.h"
 
@@ -13,27 +12,7 @@ namespace tensor {
 namespace {
 
 constexpr int column_tile = 4;
-
-struct alignas(64) HalfCodes {
-  uint8_t codes[64][line_bytes];  // signed; quad q of 16 rows
-  float scale[16][half_rows];     // of 16 k
-  float d[half_rows];
-};
 static_assert(line_bytes == code_line_bytes);
-
-void decode_half(const PackedMatrix& w, DecodeCodes decode, int64_t half, int64_t g,
-                 HalfCodes& out) {
-  const auto row_size = static_cast<int64_t>(row_bytes(w.dtype, static_cast<uint64_t>(w.cols)));
-  const int block_size = info(w.dtype).block_bytes;
-  for (int r = 0; r < half_rows; ++r) {
-    // Rows that do not exist are whatever: the last one again.
-    const int64_t row = std::min(half * half_rows + r, w.rows - 1);
-    const uint8_t* block = w.data + row * row_size + g * block_size;
-    // Sixteen streams are more than the processor foresees; a line past the end is never read.
-    __builtin_prefetch(block + 4 * block_size);
-    out.d[r] = decode(block, out.codes[0] + 4 * r, out.scale[0] + r);
-  }
-}
 
 // Codes and activations as 16-bit numbers, k 0 and 2 of a quad together, 1 and 3.
 AVX2_INLINE __m256i even_bytes(__m256i codes) {

@@ -1,10 +1,9 @@
 // The AVX-512 kernel of the types that have no packed layout but integer codes: code books (IQ1,
 // IQ2, IQ3) and ternary ones (TQ), as in kernels_avx2_book.cc. vpdpbusd takes unsigned codes: 64
 // is added to them and taken off by the sums' start.
-#include <algorithm>
 #include <cstring>
 
-#include "tensor/decode.h"
+#include "tensor/book_half.h"
 #include "tensor/kernels.h"
 #include "tensor/simd512.h"
 
@@ -12,27 +11,7 @@ namespace tensor {
 namespace {
 
 constexpr int book_column_tile = 8;
-
-struct alignas(64) HalfCodes {
-  uint8_t codes[64][line_bytes];  // signed; quad q of 16 rows
-  float scale[16][half_rows];     // of 16 k
-  float d[half_rows];
-};
 static_assert(line_bytes == code_line_bytes);
-
-void decode_half(const PackedMatrix& w, DecodeCodes decode, int64_t half, int64_t g,
-                 HalfCodes& out) {
-  const auto row_size = static_cast<int64_t>(row_bytes(w.dtype, static_cast<uint64_t>(w.cols)));
-  const int block_size = info(w.dtype).block_bytes;
-  for (int r = 0; r < half_rows; ++r) {
-    // Rows that do not exist are whatever: the last one again.
-    const int64_t row = std::min(half * half_rows + r, w.rows - 1);
-    const uint8_t* block = w.data + row * row_size + g * block_size;
-    // Sixteen streams are more than the processor foresees; a line past the end is never read.
-    __builtin_prefetch(block + 4 * block_size);
-    out.d[r] = decode(block, out.codes[0] + 4 * r, out.scale[0] + r);
-  }
-}
 
 // acc[c] += one superblock of a half, for NT columns: q, start and scale of the first one.
 template <int NT>
