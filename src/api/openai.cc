@@ -267,10 +267,6 @@ void openapi(Call& call) {
   call.exchange->respond(std::move(response));
 }
 
-}  // namespace
-
-namespace {
-
 // The index of the model that `name` means by its id, in any case or shortened; -1: none, -2: it
 // fits several.
 int model_called(const std::vector<engine::ModelStatus>& models, const std::string& name) {

@@ -402,6 +402,9 @@ TEST_F(PublicTest, AModelThatCannotBeUsedIsNamedWithItsReason) {
   const base::Json& unusable = session.find("unusable")->as_array().at(0);
   EXPECT_EQ(unusable.find("id")->as_string(), "notes");
   EXPECT_EQ(unusable.find("reason")->as_string(), "notes.gguf is no GGUF file: text. Get it.");
+  EXPECT_FALSE(session.find("opening")->as_bool());
+  engine_.stats_.ready = false;
+  EXPECT_TRUE(send("GET", "/site/session")->json().find("opening")->as_bool());
 }
 
 TEST_F(PublicTest, AnAnswerThatEndsWithTheServerSaysSo) {

@@ -150,6 +150,7 @@ Json Site::ready_json() const {
        {"draft_key", context_.sessions.draft_key()},
        {"models", std::move(models)},
        {"unusable", std::move(unusable)},
+       {"opening", !context_.engine.stats().ready},
        {"default_model", first},
        {"pull_command", pull.empty() ? Json() : Json(pull)},
        {"conversations", titles_json(conversations_.newest(titles_at_start))},

@@ -151,6 +151,18 @@ for (const how of looks) {
       });
     });
 
+    test.describe('before the models are known', () => {
+      test.use({ serverArgs: ['--opening'] });
+      test(`${name}: opening the models`, async ({ page, server }) => {
+        await page.goto(server.origin);
+        await page.locator('.code-input').fill(server.code);
+        await page.locator('.code-input').press('Enter');
+        await page.locator('.door .button.main').click();
+        await expect(page.locator('.empty-note[role=status]')).toBeVisible();
+        await look(page, how, 'opening');
+      });
+    });
+
     test(`${name}: waiting, thinking, answering`, async ({ chat }) => {
       await send(chat, '/script queue 3 for 50 s still; hold');
       await expect(chat.locator('.card.progress')).toBeVisible();

@@ -340,7 +340,7 @@ std::vector<engine::ModelStatus> ScriptedClient::models() {
 
 engine::EngineStats ScriptedClient::stats() {
   std::lock_guard lock(mutex_);
-  stats_.ready = now_us() >= dead_until_us_;
+  stats_.ready = !options_.opening && now_us() >= dead_until_us_;
   return stats_;
 }
 

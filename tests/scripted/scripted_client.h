@@ -20,6 +20,7 @@ struct ScriptedOptions {
   int context_tokens = 4096;
   bool models = true;     // false: nothing is installed
   bool unusable = false;  // there is a file, but it is no model
+  bool opening = false;   // which models there are is not known yet, and stays so
   bool starter = false;
   engine::ThinkingSupport thinking = engine::ThinkingSupport::optional;
 };

@@ -3,7 +3,8 @@
 // {"setup_code"} whenever a code was used up and the next one holds. Ends on SIGTERM or SIGINT.
 //
 // usage: scripted_serve [--port N] [--web DIR] [--state DIR] [--context TOKENS] [--no-models]
-//                       [--unusable] [--starter] [--thinking never|optional|always] [--api-key KEY]
+//                       [--unusable] [--opening] [--starter] [--thinking never|optional|always]
+//                       [--api-key KEY]
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -32,6 +33,11 @@ std::optional<Arguments> parse(int argc, char** argv) {
     const std::string name = argv[i];
     if (name == "--no-models") {
       out.engine.models = false;
+      continue;
+    }
+    if (name == "--opening") {
+      out.engine.models = false;
+      out.engine.opening = true;
       continue;
     }
     if (name == "--unusable") {

@@ -1,4 +1,4 @@
-/** Where no model can answer: that none is installed, or what is wrong with those that are. */
+/** Where no model can answer: that none is installed (or known yet), or what is wrong with them. */
 import { t } from '../i18n';
 import { session, unusable } from '../stores/session';
 
@@ -19,6 +19,13 @@ export function pullCommand(): string {
 
 export function NoModel() {
   const broken = unusable.value;
+  if (session.value?.opening) {
+    return (
+      <p class="empty-note" role="status">
+        {t('model.opening')}
+      </p>
+    );
+  }
   if (broken.length === 0) {
     return (
       <p class="empty-note">

@@ -129,6 +129,7 @@ const en = {
     'a new one.',
   disk: "The server's disk is full: answers work, saving does not. Tell the administrator.",
   fault: 'The server failed (code {id}). It was not you. Your message is kept.',
+  'model.opening': 'The server is opening its models.',
   'model.none': 'No model is installed. On the server, run: {command}',
   'model.bad': 'None of the models here can be used.',
   'model.other': 'To get another one, run on the server: {command}',

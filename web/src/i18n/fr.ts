@@ -140,6 +140,7 @@ const fr: Catalogue = {
   fault: 'Le serveur a eu une panne (code {id}). Vous n’y êtes pour rien. Votre message est gardé.',
   'model.bad': 'Aucun des modèles présents n’est utilisable.',
   'model.other': 'Pour en obtenir un autre, lancez sur le serveur : {command}',
+  'model.opening': 'Le serveur ouvre ses modèles.',
   'model.none': 'Aucun modèle n’est installé. Sur le serveur, lancez : {command}',
   missing: 'Cette conversation n’est plus sur le serveur.',
   'missing.why':

@@ -40,6 +40,8 @@ export interface ReadySession {
   history: 'memory' | 'sealed';
   models: Model[];
   unusable: Unusable[];
+  /** The engine has not said yet which models there are. */
+  opening: boolean;
   default_model: string | null;
   pull_command: string | null;
   conversations: Summary[];
