@@ -53,7 +53,7 @@ ExpertCache::~ExpertCache() {
 }
 
 // ---- a step, on the model's thread
-// ----------------------------------------------------------------
+// ---------------------------------------------------------------
 
 std::span<const int> ExpertCache::begin(int layer, std::span<const int> rows, int tokens) {
   finish_step();
@@ -141,7 +141,7 @@ Result<void> ExpertCache::wait() {
 }
 
 // ---- the readers
-// ----------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------------
 
 void ExpertCache::read_jobs() {
   std::vector<uint8_t> buffer;
