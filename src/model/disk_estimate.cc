@@ -15,6 +15,8 @@ namespace {
 
 using base::Result;
 
+constexpr size_t passes_max = 4;  // over the layers, on a disk that is faster than measured_ms_max
+
 // One token's way through layers that it chooses experts of.
 class Probe {
  public:
@@ -28,13 +30,15 @@ class Probe {
       if (layers.empty() || layers.back() != item.expert_layer) layers.push_back(item.expert_layer);
     }
     const int used = config_.moe->experts_used;
-    const uint64_t layer_bytes = place_bytes / layers.size() * used;
+    const uint64_t expert_bytes = place_bytes / layers.size();
     std::vector<WeightItem> parts = items;
     ASSIGN(const auto cache, ExpertCache::create(files, std::move(items), used));
     base::SeededRandom random(1);
     std::vector<int> rows(config_.moe->experts);
     const int64_t until_ms = clock_.monotonic_ms() + measured_ms_max;
-    for (size_t i = 0; i < layers.size() && (i == 0 || clock_.monotonic_ms() < until_ms); ++i) {
+    for (size_t i = 0; i < passes_max * layers.size(); ++i) {
+      if (i > 0 && clock_.monotonic_ms() >= until_ms) break;
+      const int layer = layers[i % layers.size()];
       std::fill(rows.begin(), rows.end(), 0);
       for (int chosen = 0; chosen < used;) {
         int& row = rows[random.below(rows.size())];
@@ -42,19 +46,20 @@ class Probe {
         row = 1;
       }
       const int64_t began_ns = clock_.monotonic_ns();
-      const std::span<const int> order = cache->begin(layers[i], rows, 1);
+      const std::span<const int> order = cache->begin(layer, rows, 1);
       for (int done = 0; done < used;) {
         ASSIGN(const int ready, cache->next());
         done += ready;
       }
       disk_seconds += seconds_since(began_ns);
-      bytes += static_cast<double>(layer_bytes);
-      TRY(compute(parts, layers[i], order));
+      computed_bytes += static_cast<double>(expert_bytes) * used;
+      TRY(compute(parts, layer, order));
     }
+    disk_bytes = static_cast<double>(expert_bytes * cache->counts().read);
     return {};
   }
 
-  double bytes = 0, disk_seconds = 0, memory_seconds = 0;
+  double disk_bytes = 0, disk_seconds = 0, computed_bytes = 0, memory_seconds = 0;
 
  private:
   double seconds_since(int64_t began_ns) const {
@@ -109,8 +114,8 @@ Result<DiskEstimate> estimate_from_disk(const format::ModelFiles& files,
   TRY(probe.run(files, std::move(items), sizes.place_file_bytes));
   const double chosen = static_cast<double>(plan.expert_file_bytes) * config.moe->experts_used;
   DiskEstimate estimate;
-  estimate.disk_bytes_per_s = probe.bytes / probe.disk_seconds;
-  estimate.memory_bytes_per_s = probe.bytes / probe.memory_seconds;
+  estimate.disk_bytes_per_s = probe.disk_bytes / probe.disk_seconds;
+  estimate.memory_bytes_per_s = probe.computed_bytes / probe.memory_seconds;
   estimate.disk_bytes_per_token = chosen * (plan.experts - plan.expert_places) / plan.experts;
   estimate.memory_bytes_per_token = chosen + static_cast<double>(sizes.decoded_bytes);
   return estimate;
