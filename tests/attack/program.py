@@ -87,7 +87,10 @@ class Program:
         return wait_until(loaded, seconds, "loading the model")
 
     def running(self):
-        return json.loads((self.home / "running.json").read_text())
+        """What the supervisor writes once its processes have sealed themselves."""
+        path = self.home / "running.json"
+        wait_until(path.exists, START_SECONDS, f"writing {path.name}")
+        return json.loads(path.read_text())
 
     def pid(self, name):
         value = self.running()[name]

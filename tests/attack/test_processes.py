@@ -42,9 +42,10 @@ def test_a_killed_engine(own_program):
 def test_the_log_says_as_much_as_it_was_told():
     program = Program("--log-level", "info")
     try:
+        processes = [program.pid(process) for process in ("gate", "engine")]
         log = (program.home / "stderr").read_text()
-        for process in ("gate", "engine"):
-            assert f"info process.started pid={program.pid(process)}" in log
+        for pid in processes:
+            assert f"info process.started pid={pid}" in log
     finally:
         program.close()
 
