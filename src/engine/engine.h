@@ -30,9 +30,14 @@ struct ToolCall {
   std::string id, name;
   std::string arguments;  // the JSON text of an object
 };
+struct Picture {
+  uint64_t at = 0;    // stands before content[at] (a byte); pictures of a message are in this order
+  std::string bytes;  // PNG, JPEG or WebP, as it came: read in a confined child of the engine
+};
 struct Message {
   std::string role;  // "system", "user", "assistant", "tool"
   std::string content;
+  std::vector<Picture> pictures;     // user only
   std::string name;                  // empty: none
   std::string reasoning_content;     // assistant only; templates decide what becomes of it
   bool prefix = false;               // last assistant message: continue it, do not close it
@@ -77,7 +82,22 @@ struct TextPrompt {
 struct IdsPrompt {
   std::vector<int32_t> ids;  // taken as they are
 };
-using Prompt = std::variant<ChatPrompt, TextPrompt, IdsPrompt>;
+// Pictures, drawn by a model that draws. Picture i is drawn with seed + i, so each can be had again
+// alone. Of SamplingParams temperature and seed count, of Request neither stops nor logprobs.
+struct DrawPrompt {
+  std::string text;
+  int pictures = 1;       // 1 to pictures_drawn_max
+  double guidance = 5.0;  // weight of the text against no text (classifier-free guidance)
+  // Not empty: nothing is drawn, these codes are decoded (one picture; text is not looked at).
+  std::vector<int32_t> codes;
+};
+inline constexpr int pictures_drawn_max = 8;
+inline constexpr int pictures_seen_max = 16;                 // of all messages of a prompt
+inline constexpr uint64_t picture_bytes_max = 20ull << 20;   // of one, as it came
+inline constexpr uint64_t pictures_bytes_max = 40ull << 20;  // of all of a prompt
+inline constexpr double guidance_max = 50;
+
+using Prompt = std::variant<ChatPrompt, TextPrompt, IdsPrompt, DrawPrompt>;
 
 struct Request {
   uint64_t id = 0;    // chosen by the caller, unique among its running requests
@@ -136,6 +156,18 @@ struct Delta {  // whole UTF-8 characters only; text may be empty when only logp
   std::vector<Token> logprobs;    // as many as ids when logprobs were asked for
   std::vector<CalledTool> calls;  // whole ones; a delta has calls or text, not both
 };
+// Of a DrawPrompt: rows as they are sampled, then the picture.
+struct SketchRow {
+  int picture = 0;        // 0 to pictures - 1
+  int row = 0, rows = 0;  // 0: the top one
+  std::string colours;    // 3 bytes RGB a code: its mean colour, about
+};
+struct Drawn {
+  int picture = 0;
+  uint64_t seed = 0;           // DrawPrompt of one picture with it gives the same bytes
+  std::string png;             // with prompt and seed in its text chunks
+  std::vector<int32_t> codes;  // (rows, rows)
+};
 enum class EndReason : uint8_t { stop, length, cancelled, failed };
 struct Usage {
   int prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
@@ -148,7 +180,7 @@ struct End {
   Usage usage;
   base::Error error;  // when failed; kind unavailable: the engine died, may be retried
 };
-using Event = std::variant<Queued, Loading, Reading, PromptToken, Delta, End>;
+using Event = std::variant<Queued, Loading, Reading, PromptToken, Delta, End, SketchRow, Drawn>;
 // End is the last event of every request that start() accepted, always.
 using EventSink = std::function<void(uint64_t request_id, const Event&)>;
 
@@ -166,7 +198,10 @@ struct ModelStatus {
   bool starter = false;  // the demonstration model
   base::Json defaults;   // {"temperature":…, "top_p":…} from the file or the family's advice
   int64_t created_unix = 0;
-  bool tools = false;  // its template and vocabulary have a form for tool calls
+  bool tools = false;      // its template and vocabulary have a form for tool calls
+  bool sees = false;       // messages may have pictures
+  int picture_tokens = 0;  // what one takes of the context
+  int drawn_side = 0;      // pixels each way of what it draws; 0: it does not draw
 };
 
 // A configured model that could not be opened, and why: for the page and for error messages.

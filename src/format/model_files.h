@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "format/deepseek_config.h"
+#include "format/janus_config.h"
 #include "tensor/dtype.h"
 #include "text/tokenizer_spec.h"
 
@@ -63,6 +64,7 @@ struct ModelConfig {
   std::vector<float> rope_divisors;  // (head_dim / 2)? GGUF rope_freqs
   std::optional<MlaConfig> mla;
   std::optional<MoeConfig> moe;
+  std::optional<JanusConfig> janus;  // architecture "janus": a llama that sees and draws
   int mtp_layers = 0;       // that the file really has; their tensors follow those of `layers`
   uint64_t parameters = 0;  // of the main model, without MTP layers
   uint64_t parameters_active = 0;  // that one token is multiplied with, embeddings included

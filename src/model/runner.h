@@ -17,7 +17,10 @@ namespace model {
 
 // mtp: the logits of the layer that predicts one id more (DeepSeek V3): with the ids up to and with
 // t[i] they tell of t[i + 1], as text does, but computed from the main layers' state at t[i - 1].
-enum class Head { none, text, mtp };
+// image: the logits of the next image code (Janus).
+enum class Head { none, text, mtp, image };
+// What the ids of a segment are.
+enum class Vocab : uint8_t { text, image };
 // Chooses the form of latent attention (MLA), never the size of a batch: keys expanded for prompts,
 // the query absorbed for sampled ids. Part of cache keys.
 enum class Origin : uint8_t { prompt, sampled };
@@ -31,12 +34,23 @@ struct Segment {
   std::span<const int32_t> ids;
   Head want = Head::none;
   bool all_rows = false;  // logits after every id (perplexity, echo), else only after the last
+  Vocab vocab = Vocab::text;
+  // (ids.size(), info().hidden)? rows that stand in the place of the ids' embeddings: what a
+  // picture shows. The ids are only counted then.
+  const float* embeds = nullptr;
 };
 
-// Rows in the order of the segments that wanted them. The heads of one step are the same.
+// Rows in the order of the segments that wanted them; text and mtp do not meet in one step, image
+// rows stand apart.
 struct Logits {
   int vocab = 0;
   std::vector<float> values;  // (rows, vocab)
+  int image_vocab = 0;
+  std::vector<float> image_values;  // (rows that wanted Head::image, image_vocab)
+  std::span<const float> image_row(int i) const {
+    return {image_values.data() + static_cast<int64_t>(i) * image_vocab,
+            static_cast<size_t>(image_vocab)};
+  }
   std::span<const float> row(int i) const {
     return {values.data() + static_cast<int64_t>(i) * vocab, static_cast<size_t>(vocab)};
   }
@@ -45,6 +59,8 @@ struct Logits {
 struct ModelInfo {
   std::string architecture;    // "llama", "qwen2", "qwen3", "deepseek", "deepseek2"
   int vocab = 0;               // rows of the embedding, may exceed the tokenizer
+  int hidden = 0;              // width of an embedding
+  int image_codes = 0;         // Vocab::image and Head::image are there; 0: not
   int context_tokens_max = 0;  // what the file declares
   int layers = 0;
   uint64_t weight_bytes = 0;
