@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "format/deepseek_check.h"
+#include "format/janus_check.h"
 #include "format/tensor_check.h"
 
 namespace format {
@@ -33,7 +34,7 @@ std::optional<int64_t> layer_of(std::string_view name) {
 class DecoderCheck {
  public:
   DecoderCheck(const ModelFiles& files, std::string_view file, ModelConfig& config)
-      : files_(files), config_(config), check_(files, file, config.architecture) {}
+      : files_(files), file_(file), config_(config), check_(files, file, config.architecture) {}
 
   base::Result<void> run(int mtp_layers_stated) {
     TRY(check_layer_indices(std::max(config_.mtp_layers, mtp_layers_stated)));
@@ -44,6 +45,9 @@ class DecoderCheck {
     TRY(check_.vector("model.norm.weight", config_.hidden));
     TRY(find_biases());
     for (int layer = 0; layer < config_.layers; ++layer) TRY(check_layer(layer));
+    if (config_.janus) {
+      TRY(complete_janus(files_, file_, config_.hidden, check_, *config_.janus));
+    }
     const TensorCheck::Pause pause(check_);
     for (int i = 0; i < config_.mtp_layers; ++i) {
       TRY(check_mtp_layer(check_, config_, config_.layers + i));
@@ -126,6 +130,7 @@ class DecoderCheck {
   }
 
   const ModelFiles& files_;
+  std::string_view file_;
   ModelConfig& config_;
   TensorCheck check_;
 };

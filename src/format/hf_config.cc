@@ -1,5 +1,5 @@
-// config.json of transformers, for LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM and the
-// DeepSeek families (hf_deepseek.cc).
+// config.json of transformers, for LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, the
+// DeepSeek families (hf_deepseek.cc) and Janus (hf_janus.cc).
 //
 // Rules: a size is a whole number in its range, required unless said otherwise: hidden_size,
 // intermediate_size, num_hidden_layers, num_attention_heads, vocab_size, max_position_embeddings,
@@ -17,6 +17,7 @@
 #include "format/gguf.h"
 #include "format/hf_deepseek.h"
 #include "format/hf_fields.h"
+#include "format/hf_janus.h"
 #include "format/hf_tensors.h"
 
 namespace format {
@@ -34,6 +35,8 @@ struct Family {
 constexpr Family families[] = {{"LlamaForCausalLM", "llama", {"llama"}},
                                {"Qwen2ForCausalLM", "qwen2", {"qwen2"}},
                                {"Qwen3ForCausalLM", "qwen3", {"qwen3"}},
+                               {"JanusForConditionalGeneration", "janus", {"janus"}},
+                               {"MultiModalityCausalLM", "janus", {"multi_modality"}},
                                {"DeepseekForCausalLM", "deepseek", {"deepseek"}},
                                {"DeepseekV2ForCausalLM", "deepseek2", {"deepseek_v2"}},
                                {"DeepseekV3ForCausalLM", "deepseek2", {"deepseek_v3", "kimi_k2"}}};
@@ -42,7 +45,7 @@ tl::unexpected<base::Error> not_supported(std::string_view key, const std::strin
   if (auto error = newer_family(file_name, name)) return fail(std::move(*error));
   return fail(ErrorKind::unsupported, fmt::format("{}: key \"{}\"", file_name, key),
               base::shown_name(name) + " is not supported",
-              "this version runs Llama, Qwen2, Qwen3 and DeepSeek up to V3.1");
+              "this version runs Llama, Qwen2, Qwen3, Janus-Pro and DeepSeek up to V3.1");
 }
 
 // By the class that the model was saved from; older files state only the type.
@@ -236,10 +239,14 @@ base::Result<ModelConfig> read_hf_config(const Json& stated, const Json& generat
   if (!stated.is_object()) {
     return fail(ErrorKind::invalid_input, fmt::format("{}: is not an object", file_name));
   }
-  const Json json = from_deepseek_config(stated);
+  Json json = from_deepseek_config(stated);
   ModelConfig config;
   ASSIGN(const Family* family, family_of(json));
   config.architecture = family->ours;
+  if (config.architecture == "janus") {
+    ASSIGN(config.janus, read_hf_janus(stated));
+    ASSIGN(json, janus_language_config(stated));
+  }
   TRY(read_sizes(json, config));
   TRY(check_graph(json));
   TRY(read_rope(json, config));
@@ -251,7 +258,7 @@ base::Result<ModelConfig> read_hf_config(const Json& stated, const Json& generat
   }
   TRY(check_numbers(file_name, config));
   TRY(read_sampling(generation, config));
-  const Json* name = member(json, "_name_or_path");
+  const Json* name = member(stated, "_name_or_path");
   if (name != nullptr && name->is_string()) config.name = clean_text(name->as_string(), 200);
   return config;
 }

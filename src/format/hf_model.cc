@@ -1,5 +1,6 @@
 // A Hugging Face directory as a model: config.json, generation_config.json?, the weights,
-// tokenizer.json?, tokenizer_config.json?, chat_template.jinja?.
+// tokenizer.json?, tokenizer_config.json?, chat_template.jinja?; of Janus also
+// preprocessor_config.json?.
 //
 // Weights: model.safetensors, or model.safetensors.index.json with {"weight_map": {tensor: file}}.
 // The map decides which shard a tensor is read from; file names are never composed. Rules: a file
@@ -18,6 +19,7 @@
 #include "format/gguf.h"
 #include "format/hf_config.h"
 #include "format/hf_deepseek.h"
+#include "format/hf_janus.h"
 #include "format/hf_tensors.h"
 #include "format/hf_tokenizer.h"
 #include "format/opened.h"
@@ -74,12 +76,13 @@ class HfModel final : public OpenedModel {
   base::Result<void> open_weights(const std::string& directory);
   base::Result<void> open_sharded(const std::string& directory, const ByteSource& index);
   void take_entries(const std::vector<SafetensorsEntry>& entries, std::unique_ptr<ByteSource> file);
+  base::Result<NormalTensors> normal_tensors();
   base::Result<void> add_normal();
   tl::unexpected<base::Error> no_weights(const std::string& directory) const;
 
   std::vector<TensorInfo> raw_;  // until they are normalised
   std::string directory_name_;
-  Json config_, generation_;
+  Json config_, generation_, preprocessor_;
   std::unique_ptr<ByteSource> tokenizer_, tokenizer_config_, chat_template_;
 };
 
@@ -104,9 +107,14 @@ void HfModel::take_entries(const std::vector<SafetensorsEntry>& entries,
   }
 }
 
-base::Result<void> HfModel::add_normal() {
+base::Result<NormalTensors> HfModel::normal_tensors() {
+  if (is_hf_janus(config_)) return normal_janus_tensors(std::move(raw_), files_);
   ASSIGN(const auto block, fp8_block(config_));
-  ASSIGN(NormalTensors normal, normal_hf_tensors(std::move(raw_), block, files_));
+  return normal_hf_tensors(std::move(raw_), block, files_);
+}
+
+base::Result<void> HfModel::add_normal() {
+  ASSIGN(NormalTensors normal, normal_tensors());
   for (TensorInfo& tensor : normal.tensors) {
     if (tensor.source >= 0) {
       GatheredTensor& gathered = normal.gathered[static_cast<size_t>(tensor.source)];
@@ -165,6 +173,12 @@ base::Result<void> HfModel::open_directory(const std::string& directory) {
   }
   if (generation) {
     ASSIGN(generation_, read_object(*generation, config_bytes_max));
+  }
+  if (is_hf_janus(config_)) {
+    ASSIGN(const auto preprocessor, open_if_there(directory, "preprocessor_config.json"));
+    if (preprocessor) {
+      ASSIGN(preprocessor_, read_object(*preprocessor, config_bytes_max));
+    }
   }
   if (config || !tokenizer_) return open_weights(directory);
   return {};  // a tokenizer alone: config() says that there is no model
@@ -263,6 +277,10 @@ base::Result<ModelConfig> HfModel::config() const {
   }
   ASSIGN(ModelConfig config, read_hf_config(config_, generation_));
   if (config.name.empty()) config.name = clean_text(directory_name_, name_shown_bytes_max);
+  if (config.janus) {
+    TRY(read_janus_preprocessor(preprocessor_, config.janus->vision));
+    config.tied_head = find("lm_head.weight") == nullptr;
+  }
   if (config.mla) config.mla->kv_b_split = has_split_kv_b(*this);
   ASSIGN(const int stated, stated_mtp_layers(config_));
   if (config.architecture == "deepseek2") {
@@ -289,6 +307,9 @@ base::Result<text::TokenizerSpec> HfModel::tokenizer() const {
     }
   }
   parts.config = config_;
+  if (is_hf_janus(config_)) {
+    ASSIGN(parts.config, janus_language_config(config_));
+  }
   parts.generation = generation_;
   const TensorInfo* embedding = find("model.embed_tokens.weight");
   if (embedding != nullptr) parts.embedding_rows = embedding->shape.front();

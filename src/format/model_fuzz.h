@@ -36,6 +36,12 @@ inline void consume(const ModelConfig& config) {
           "experts are chosen of those of the groups");
     CHECK(moe.layer_freq > 0 && moe.routed_scale > 0, "divisors and scales are positive");
   }
+  if (config.janus) {
+    const JanusVision& vision = config.janus->vision;
+    const JanusDrawing& drawing = config.janus->drawing;
+    CHECK(vision.aligner_layers >= 0 && vision.layers >= 0 && vision.heads > 0, "0: not stated");
+    CHECK(drawing.aligner_layers >= 0 && drawing.multipliers.size() <= 8, "a few levels at most");
+  }
   consume_bytes(config.name + config.license + config.quantization);
   consume_bytes(config.sampling_defaults.dump());
 }

@@ -75,7 +75,7 @@ base::Result<void> TensorCheck::plain(const TensorInfo& tensor) const {
   return fail(
       ErrorKind::unsupported,
       fmt::format("{}: tensor {} has type {}", file_, tensor.name, tensor::info(tensor.dtype).name),
-      "norms, biases and routers must be F32, F16 or BF16",
+      "norms, biases, routers and convolutions must be F32, F16 or BF16",
       "take the model in another quantisation");
 }
 
@@ -115,6 +115,14 @@ base::Result<void> TensorCheck::small_matrix(const std::string& name, int64_t ro
   ASSIGN(const TensorInfo* tensor, required(name, {rows, columns}));
   TRY(plain(*tensor));
   count(*tensor, false);
+  return {};
+}
+
+base::Result<void> TensorCheck::aside(const std::string& name, const std::vector<int64_t>& shape,
+                                      Types types) {
+  ASSIGN(const TensorInfo* tensor, required(name, shape));
+  TRY(types == Types::plain ? plain(*tensor) : decodable(*tensor));
+  count(*tensor, false, 1, 0);
   return {};
 }
 

@@ -29,6 +29,9 @@ class TensorCheck {
   // Norms, biases, routers: small and kept in f32, so only plain floats are taken.
   base::Result<void> vector(const std::string& name, int64_t length);
   base::Result<void> small_matrix(const std::string& name, int64_t rows, int64_t columns);
+  // Of a part that ids are not multiplied with (pictures): any number of dimensions.
+  enum class Types : uint8_t { decodable, plain };
+  base::Result<void> aside(const std::string& name, const std::vector<int64_t>& shape, Types types);
   // An error if it is there: it would change what the decoder computes.
   base::Result<void> refuse(const std::string& name) const;
 
