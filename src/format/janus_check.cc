@@ -135,10 +135,7 @@ class JanusCheck {
     if (!(v_.eps > 0) || !(v_.eps <= 1)) {
       return bad("the epsilon of the vision tower's norms", "is not a number from 0 to 1");
     }
-    if (v_.min_side < 1 || v_.min_side > v_.side) {
-      return bad(fmt::format("pictures are not scaled below {} pixels", v_.min_side),
-                 fmt::format("the canvas has {}", v_.side));
-    }
+    v_.min_side = std::clamp(v_.min_side, 1, v_.side);
     return {};
   }
 
