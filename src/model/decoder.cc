@@ -147,8 +147,16 @@ Result<std::unique_ptr<Decoder>> Decoder::load(const format::ModelFiles& files,
   ASSIGN(p.weights, load_weights(files, c, weight_options(c, options), memory.expert_places,
                                  options.load, *options.pool));
   p.options.load = {};
-  p.info = {c.architecture,      c.vocab,      c.context_tokens_max,      c.layers,
-            memory.weight_bytes, c.parameters, p.weights.mtp.has_value(), memory.expert_places};
+  p.info.architecture = c.architecture;
+  p.info.vocab = c.vocab;
+  p.info.hidden = c.hidden;
+  p.info.image_codes = c.janus ? c.janus->drawing.codes : 0;
+  p.info.context_tokens_max = c.context_tokens_max;
+  p.info.layers = c.layers;
+  p.info.weight_bytes = memory.weight_bytes;
+  p.info.parameters = c.parameters;
+  p.info.mtp = p.weights.mtp.has_value();
+  p.info.expert_places = memory.expert_places;
   return decoder;
 }
 
@@ -162,8 +170,32 @@ Result<void> ModelRunner::draft(std::span<Segment>, Logits&) {
   return base::fail(ErrorKind::unsupported, "this model has no layer that drafts");
 }
 
+Result<void> Decoder::check_inputs(const Segment& s) const {
+  const ModelInfo& info = parts_->info;
+  const bool codes = s.vocab == Vocab::image;
+  if ((codes || s.want == Head::image) && info.image_codes == 0) {
+    return unsupported("this model knows no image codes", "it reads and writes text only");
+  }
+  if (s.want == Head::mtp && !info.mtp) {
+    return unsupported("this model has no head mtp",
+                       "its file has no layer that predicts one token more");
+  }
+  if (s.embeds != nullptr) {
+    if (!info.mtp) return {};
+    return unsupported("this model reads nothing but tokens",
+                       "its layer that predicts one token more needs their ids");
+  }
+  const int most = codes ? info.image_codes : info.vocab;
+  for (const int32_t id : s.ids) {
+    if (id >= 0 && id < most) continue;
+    return base::fail(ErrorKind::invalid_input,
+                      fmt::format("{} {} does not exist", codes ? "image code" : "token id", id),
+                      fmt::format("the model has {} 0 to {}", codes ? "codes" : "ids", most - 1));
+  }
+  return {};
+}
+
 Result<void> Decoder::check(std::span<const Segment> segments) const {
-  const Config& c = parts_->config;
   int64_t rows = 0;
   for (const Segment& s : segments) {
     rows += static_cast<int64_t>(s.ids.size());
@@ -171,15 +203,7 @@ Result<void> Decoder::check(std::span<const Segment> segments) const {
     CHECK(!s.ids.empty(), "the scheduler plans no empty segment");
     CHECK(end <= static_cast<int64_t>(s.kv->pages.size()) * page_tokens,
           "the scheduler took the pages before it planned the step");
-    for (const int32_t id : s.ids) {
-      if (id >= 0 && id < c.vocab) continue;
-      return base::fail(ErrorKind::invalid_input, fmt::format("token id {} does not exist", id),
-                        fmt::format("the model has ids 0 to {}", c.vocab - 1));
-    }
-    if (s.want == Head::mtp && !parts_->info.mtp) {
-      return base::fail(ErrorKind::unsupported, "this model has no head mtp",
-                        "its file has no layer that predicts one token more");
-    }
+    TRY(check_inputs(s));
   }
   CHECK(rows <= parts_->options.batch_tokens_max, "the scheduler knows the largest batch");
   return {};

@@ -1,5 +1,5 @@
-// Decoder: the decoders of text (Llama, Qwen2, Qwen3, DeepSeek) on this machine's cores. A step
-// takes ids of any number of sequences and runs them through every layer together:
+// Decoder: the decoders of text (Llama, Qwen2, Qwen3, DeepSeek, Janus) on this machine's cores. A
+// step takes ids of any number of sequences and runs them through every layer together:
 //
 //   x = embedding[id]
 //   each layer: x += Wo attention(norm(x));  x += feed forward(norm(x))
@@ -9,6 +9,9 @@
 //                 position that all heads share (DeepSeek's MLA, step_latent.cc)
 //   feed forward  Wdown(silu(Wgate x) * Wup x), and in a layer with experts the sum of those that
 //                 the row chose (step_experts.cc)
+//
+// Janus: a row may also be what a picture shows, or an image code, and logits may be those of the
+// next code (step_codes.cc).
 //
 // One thread owns it; the pool's workers are borrowed for the length of a step. Nothing is
 // allocated in a step once the largest batch has been seen.
@@ -83,6 +86,7 @@ class Decoder final : public ModelRunner {
  private:
   Decoder();
   base::Result<void> check(std::span<const Segment> segments) const;
+  base::Result<void> check_inputs(const Segment& segment) const;
 
   std::unique_ptr<Parts> parts_;
 };

@@ -57,7 +57,7 @@ struct Logits {
 };
 
 struct ModelInfo {
-  std::string architecture;    // "llama", "qwen2", "qwen3", "deepseek", "deepseek2"
+  std::string architecture;    // "llama", "qwen2", "qwen3", "deepseek", "deepseek2", "janus"
   int vocab = 0;               // rows of the embedding, may exceed the tokenizer
   int hidden = 0;              // width of an embedding
   int image_codes = 0;         // Vocab::image and Head::image are there; 0: not

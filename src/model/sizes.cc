@@ -67,6 +67,15 @@ uint64_t expert_bytes(const Config& c, uint64_t rows) {
   return routing + std::max(scores, inside);
 }
 
+// Of image codes: what the aligner reads and writes, and what stands between the maps of the head.
+uint64_t codes_bytes(const Config& c, uint64_t rows) {
+  const format::JanusDrawing& d = c.janus->drawing;
+  const uint64_t hidden = c.hidden, width = d.code_width, inside = d.head_width;
+  const uint64_t read = 4 * rows * (width + 2 * hidden) + quantized(rows, std::max(width, hidden));
+  const uint64_t write = 4 * rows * inside + quantized(rows, std::max(hidden, inside));
+  return std::max(read, write);
+}
+
 }  // namespace
 
 int q_width(const Config& c) { return c.heads * c.head_dim; }
@@ -111,6 +120,7 @@ uint64_t step_bytes(const Config& c, const RunnerOptions& options, int rows) {
   uint64_t rounded = quantized(n, widest) + quantized(n, w.hidden);
   if (c.mla) rounded = std::max(rounded, latent_bytes(c, options, n));
   if (c.moe) rounded = std::max(rounded, expert_bytes(c, n));
+  if (c.janus) rounded = std::max(rounded, codes_bytes(c, n));
   if (mtp) rounded = std::max(rounded, 8 * n * w.hidden + quantized(n, 2 * w.hidden));
   const uint64_t floats = (mtp ? 3 : 2) * w.hidden + w.q + w.kv + w.heads + w.ffn + rotary_dims(c);
   constexpr uint64_t per_row = 2 * sizeof(RowRange) + 64;

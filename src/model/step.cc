@@ -30,7 +30,7 @@ base::Result<void> Step::run(std::span<Segment> segments, Logits& logits) {
   {
     const Workspace::Mark mark(workspace_);
     begin(segments, Head::text, 0);
-    embed(p_.weights.embedding, x_, c_.hidden);
+    read_inputs(segments);
     tap(-1);
     for (int i = 0; i < c_.layers; ++i) {
       // Every row of the last layer is computed where somebody looks at it.
@@ -68,6 +68,7 @@ void Step::begin(std::span<const Segment> segments, Head want, int slot_shift) {
   b_.ranges = workspace_.take<RowRange>(segments.size());
   b_.kept_ranges = workspace_.take<RowRange>(segments.size());
   b_.kept_rows = workspace_.take<int>(n);
+  b_.kept_codes = workspace_.take<bool>(n);
   x_ = workspace_.take<float>(int64_t{n} * c_.hidden);
   normed_ = workspace_.take<float>(int64_t{n} * c_.hidden);
   heads_ = workspace_.take<float>(int64_t{n} * heads_width(c_));
@@ -114,7 +115,8 @@ void Step::describe(std::span<const Segment> segments) {
 // Notes which rows of a segment are wanted after the last layer.
 void Step::keep(const Segment& segment, const RowRange& range) {
   const bool all = p_.tap && want_ == Head::text;
-  if (!all && segment.want != want_) return;
+  if (!all && !is_wanted(segment)) return;
+  const bool codes = segment.want == Head::image;
   const int dropped = all || segment.all_rows ? 0 : range.count - 1;
   RowRange kept = range;
   kept.first_slot += dropped;
@@ -122,7 +124,16 @@ void Step::keep(const Segment& segment, const RowRange& range) {
   kept.row += dropped;
   kept.out_row = b_.kept;
   b_.kept_ranges[b_.kept_segments++] = kept;
-  for (int j = dropped; j < range.count; ++j) b_.kept_rows[b_.kept++] = range.row + j;
+  if (codes) b_.codes += kept.count;
+  for (int j = dropped; j < range.count; ++j) {
+    b_.kept_codes[b_.kept] = codes;
+    b_.kept_rows[b_.kept++] = range.row + j;
+  }
+}
+
+// The heads of text and of image codes stand behind the same layers.
+bool Step::is_wanted(const Segment& segment) const {
+  return segment.want == want_ || (want_ == Head::text && segment.want == Head::image);
 }
 
 void Step::embed(const Embedding& embedding, float* to, int64_t stride) {
@@ -130,7 +141,9 @@ void Step::embed(const Embedding& embedding, float* to, int64_t stride) {
   const int64_t row_bytes = embedding.rows ? tensor::row_bytes(embedding.dtype, c_.hidden) : 0;
   pool_.run(b_.rows, rows_grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
-      if (embedding.rows) {
+      if (b_.given && b_.given[r]) {
+        std::copy_n(b_.given[r], c_.hidden, to + r * stride);
+      } else if (embedding.rows) {
         tensor::decode_row(embedding.dtype, embedding.rows + b_.ids[r] * row_bytes, to + r * stride,
                            c_.hidden);
       } else {
@@ -213,10 +226,16 @@ void Step::feed_forward(const FeedForwardWeights& w, int rows) {
 // Of the kept rows, which are the first of x_ by now.
 void Step::head(const float* norm_weight, const tensor::PackedMatrix& w, Logits& logits) {
   logits.vocab = c_.vocab;
-  const int rows = b_.kept;
+  const int rows = b_.kept - b_.codes;
   logits.values.resize(int64_t{rows} * c_.vocab);
+  logits.image_vocab = p_.info.image_codes;
+  logits.image_values.resize(int64_t{b_.codes} * p_.info.image_codes);
+  if (b_.kept > 0) norm(x_, norm_weight, normed_, b_.kept, c_.rms_eps);
+  if (b_.codes > 0) {
+    part_codes();
+    code_head(logits);
+  }
   if (rows == 0) return;
-  norm(x_, norm_weight, normed_, rows, c_.rms_eps);
   const Workspace::Mark mark(workspace_);
   linear(w, quantize(normed_, rows, c_.hidden, {&w}), {logits.values.data(), c_.vocab});
 }

@@ -1,6 +1,6 @@
 // Step: one pass of a batch through the layers. Its pieces stand in step.cc (order, norms, head),
-// step_dense.cc and step_latent.cc (attention), step_experts.cc and step_mtp.cc. Lives as long as
-// the pass; memory is the workspace's.
+// step_dense.cc and step_latent.cc (attention), step_experts.cc, step_codes.cc and step_mtp.cc.
+// Lives as long as the pass; memory is the workspace's.
 #pragma once
 
 #include "model/parts.h"
@@ -22,8 +22,11 @@ struct Batch {
   // The rows that go on after the last layer's keys and values: those that want logits.
   int kept = 0;
   int* kept_rows = nullptr;         // (kept) indices into the rows
+  bool* kept_codes = nullptr;       // (kept) those that want image codes
   RowRange* kept_ranges = nullptr;  // (kept_segments)
   int kept_segments = 0;
+  int codes = 0;                  // of the kept rows, those that want image codes
+  const float** given = nullptr;  // (rows)? what stands in the place of an id's embedding, or null
 };
 
 class Step {
@@ -45,6 +48,7 @@ class Step {
   void drop_rows();
   void feed_forward(const FeedForwardWeights& w, int rows);
   void head(const float* norm_weight, const tensor::PackedMatrix& w, Logits& logits);
+  bool is_wanted(const Segment& segment) const;
   void tap(int layer) const;
 
   void norm(const float* from, const float* weight, float* to, int rows, double eps);
@@ -84,6 +88,14 @@ class Step {
                    int* first, int* place) const;
   void run_some_experts(const ExpertWeights& w, std::span<const int> experts, const int* first,
                         float* x, float* inner);
+
+  // step_codes.cc
+  void read_inputs(std::span<const Segment> segments);
+  float* align_codes(std::span<const Segment> segments, int count);
+  void affine(const AffineWeights& w, const float* x, int rows, float* y);
+  void gelu(float* x, int rows, int width);
+  void part_codes();
+  void code_head(Logits& logits);
 
   // step_mtp.cc
   float* state_of(PageId page, int position) const;

@@ -62,8 +62,9 @@ class Planner {
       TRY(matrix("model.embed_tokens.weight", c.vocab, c.hidden, weights_.head));
     } else {
       TRY(matrix("lm_head.weight", c.vocab, c.hidden, weights_.head));
-      TRY(table("model.embed_tokens.weight", weights_.embedding));
+      TRY(table("model.embed_tokens.weight", c.vocab, c.hidden, weights_.embedding));
     }
+    if (c.janus) TRY(codes(c.janus->drawing, weights_.codes.emplace()));
     if (options_.mtp && c.mtp_layers > 0) TRY(mtp(c.layers, weights_.mtp.emplace()));
     return std::move(items_);
   }
@@ -190,9 +191,26 @@ class Planner {
       TRY(matrix(at + "shared_head.head.weight", c.vocab, c.hidden, w.head));
     }
     if (files_.find(at + "embed_tokens.weight")) {
-      TRY(table(at + "embed_tokens.weight", w.embedding));
+      TRY(table(at + "embed_tokens.weight", c.vocab, c.hidden, w.embedding));
     }
     return {};
+  }
+
+  Result<void> codes(const format::JanusDrawing& d, CodesWeights& w) {
+    const int64_t hidden = config_.hidden;
+    TRY(table("codes.weight", d.codes, d.code_width, w.embedding));
+    w.aligner.resize(d.aligner_layers);
+    for (int i = 0; i < d.aligner_layers; ++i) {
+      TRY(affine(fmt::format("codes_aligner.{}", i), hidden, i == 0 ? d.code_width : hidden,
+                 w.aligner[i]));
+    }
+    TRY(affine("codes_head.0", d.head_width, hidden, w.head_in));
+    return affine("codes_head.1", d.codes, d.head_width, w.head_out);
+  }
+
+  Result<void> affine(const std::string& name, int64_t rows, int64_t cols, AffineWeights& to) {
+    TRY(matrix(name + ".weight", rows, cols, to.w));
+    return vector(name + ".bias", rows, to.bias);
   }
 
   // The tensor of that name, checked: its shape, and that rows of it can be computed with.
@@ -266,10 +284,10 @@ class Planner {
     return {};
   }
 
-  Result<void> table(const std::string& name, Embedding& to) {
-    ASSIGN(const TensorInfo* tensor, find(name, {config_.vocab, config_.hidden}));
+  Result<void> table(const std::string& name, int64_t rows, int64_t cols, Embedding& to) {
+    ASSIGN(const TensorInfo* tensor, find(name, {rows, cols}));
     to.dtype = tensor->dtype;
-    WeightItem table = item(tensor, config_.vocab, config_.hidden, {0, config_.vocab}, 1);
+    WeightItem table = item(tensor, rows, cols, {0, rows}, 1);
     table.table = &to.rows;
     table.bytes = tensor->bytes;
     items_.push_back(table);

@@ -72,7 +72,7 @@ struct LayerWeights {
 // The embedding's rows are decoded one at a time. With a tied head they are those of `head`;
 // otherwise they stay as the file has them.
 struct Embedding {
-  const uint8_t* rows = nullptr;  // (vocab, row_bytes)?
+  const uint8_t* rows = nullptr;  // (ids, row_bytes)?
   tensor::Dtype dtype = tensor::Dtype::f32;
 };
 
@@ -87,6 +87,21 @@ struct MtpWeights {
   tensor::PackedMatrix head;         // (vocab, D)? without data: the main model's
 };
 
+// y = W x + b.
+struct AffineWeights {
+  tensor::PackedMatrix w;
+  const float* bias = nullptr;
+};
+
+// Janus: image codes as what the decoder reads, and its state as logits of the next code. GELU (by
+// the error function) stands between two maps.
+struct CodesWeights {
+  Embedding embedding;                 // (codes, code_width)
+  std::vector<AffineWeights> aligner;  // (D, code_width), then (D, D)
+  AffineWeights head_in;               // (head_width, D)
+  AffineWeights head_out;              // (codes, head_width)
+};
+
 struct Weights {
   tensor::WeightArena arena;
   std::unique_ptr<ExpertCache> expert_cache;  // set: experts are in memory only while it says so
@@ -95,6 +110,7 @@ struct Weights {
   const float* final_norm = nullptr;  // (D)
   tensor::PackedMatrix head;          // (vocab, D)
   std::optional<MtpWeights> mtp;
+  std::optional<CodesWeights> codes;
 };
 
 }  // namespace model
