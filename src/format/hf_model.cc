@@ -2,10 +2,10 @@
 // tokenizer.json?, tokenizer_config.json?, chat_template.jinja?; of Janus also
 // preprocessor_config.json?.
 //
-// Weights: model.safetensors, or model.safetensors.index.json with {"weight_map": {tensor: file}}.
-// The map decides which shard a tensor is read from; file names are never composed. Rules: a file
-// of the map is a plain name that ends in .safetensors, inside the directory; every tensor of the
-// map is in its shard. Pickled checkpoints (.bin, .pt) are never opened.
+// Weights: model.safetensors, or model.safetensors.index.json with {"weight_map": {tensor: file}};
+// without either pytorch_model.bin, or pytorch_model.bin.index.json. The map decides which shard a
+// tensor is read from; file names are never composed. Rules: a file of the map is a plain name that
+// ends in .safetensors (.bin), inside the directory; every tensor of the map is in its shard.
 //
 // A checkpoint of DeepSeek's own inference code is model0-mp1.safetensors beside a config.json of
 // its own keys; one that was cut for several processes is not read.
@@ -25,6 +25,7 @@
 #include "format/opened.h"
 #include "format/safetensors.h"
 #include "format/tokenizer_rules.h"
+#include "format/torch_bin.h"
 
 namespace format {
 namespace {
@@ -38,7 +39,16 @@ constexpr uint64_t index_bytes_max = 64 << 20;
 constexpr uint64_t tokenizer_bytes_max = 64 << 20;
 constexpr size_t shards_max = 1024;
 constexpr size_t name_shown_bytes_max = 200;
-constexpr std::string_view weights_suffix = ".safetensors";
+
+// The two forms that weights come in.
+struct WeightsForm {
+  std::string_view container, suffix, index;
+  base::Result<std::vector<SafetensorsEntry>> (*parse)(const ByteSource&);
+};
+constexpr WeightsForm safetensors_form = {"safetensors", ".safetensors",
+                                          "model.safetensors.index.json", parse_safetensors};
+constexpr WeightsForm torch_form = {"PyTorch", ".bin", "pytorch_model.bin.index.json",
+                                    parse_torch_bin};
 
 base::Result<Json> read_object(const ByteSource& source, uint64_t bytes_max,
                                bool duplicates_refused = true) {
@@ -67,19 +77,21 @@ class HfModel final : public OpenedModel {
   // What open_directory() does, from parts: `weights` is one .safetensors file.
   base::Result<void> open_parts(Json config, Json generation, std::unique_ptr<ByteSource> weights);
 
-  std::string container() const override { return "safetensors"; }
+  std::string container() const override { return std::string(form_->container); }
   Json metadata() const override { return config_.is_null() ? Json::object() : config_; }
   base::Result<ModelConfig> config() const override;
   base::Result<text::TokenizerSpec> tokenizer() const override;
 
  private:
   base::Result<void> open_weights(const std::string& directory);
+  base::Result<void> open_one(std::unique_ptr<ByteSource> file);
   base::Result<void> open_sharded(const std::string& directory, const ByteSource& index);
   void take_entries(const std::vector<SafetensorsEntry>& entries, std::unique_ptr<ByteSource> file);
   base::Result<NormalTensors> normal_tensors();
   base::Result<void> add_normal();
   tl::unexpected<base::Error> no_weights(const std::string& directory) const;
 
+  const WeightsForm* form_ = &safetensors_form;
   std::vector<TensorInfo> raw_;  // until they are normalised
   std::string directory_name_;
   Json config_, generation_, preprocessor_;
@@ -185,29 +197,30 @@ base::Result<void> HfModel::open_directory(const std::string& directory) {
 }
 
 base::Result<void> HfModel::open_weights(const std::string& directory) {
-  for (const std::string_view name : {"model.safetensors", "model0-mp1.safetensors"}) {
-    ASSIGN(auto single, open_if_there(directory, name));
-    if (!single) continue;
-    ASSIGN(const auto entries, parse_safetensors(*single));
-    take_entries(entries, std::move(single));
+  constexpr std::pair<const WeightsForm*, std::string_view> whole[] = {
+      {&safetensors_form, "model.safetensors"},
+      {&safetensors_form, "model0-mp1.safetensors"},
+      {&safetensors_form, ""},
+      {&torch_form, "pytorch_model.bin"},
+      {&torch_form, ""}};
+  for (const auto& [form, name] : whole) {
+    form_ = form;
+    ASSIGN(auto file, open_if_there(directory, name.empty() ? form->index : name));
+    if (!file) continue;
+    TRY(name.empty() ? open_sharded(directory, *file) : open_one(std::move(file)));
     return add_normal();
   }
-  ASSIGN(const auto index, open_if_there(directory, "model.safetensors.index.json"));
-  if (!index) return no_weights(directory);
-  TRY(open_sharded(directory, *index));
-  return add_normal();
+  form_ = &safetensors_form;
+  return no_weights(directory);
+}
+
+base::Result<void> HfModel::open_one(std::unique_ptr<ByteSource> file) {
+  ASSIGN(const auto entries, form_->parse(*file));
+  take_entries(entries, std::move(file));
+  return {};
 }
 
 tl::unexpected<base::Error> HfModel::no_weights(const std::string& directory) const {
-  for (const std::string_view name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-    if (open_in_directory(directory, name)) {
-      return fail(
-          ErrorKind::unsupported,
-          fmt::format("{}: has only {}, a pickled checkpoint", base::shown_name(directory), name),
-          "unpickling runs code from the file, so this program never does it",
-          "get the model as safetensors or GGUF");
-    }
-  }
   for (const int parts : {2, 4, 8, 16, 32}) {
     if (open_in_directory(directory, fmt::format("model0-mp{}.safetensors", parts))) {
       return fail(ErrorKind::unsupported,
@@ -233,9 +246,9 @@ base::Result<void> HfModel::open_sharded(const std::string& directory, const Byt
   }
   std::vector<std::pair<std::string_view, std::string_view>> tensors;  // file, tensor
   for (const auto& [tensor, file] : map->as_object()) {
-    if (!file.is_string() || !file.as_string().ends_with(weights_suffix)) {
+    if (!file.is_string() || !file.as_string().ends_with(form_->suffix)) {
       return bad(fmt::format("weight_map: tensor {} has no file that ends in {}",
-                             base::shown_name(tensor), weights_suffix));
+                             base::shown_name(tensor), form_->suffix));
     }
     tensors.emplace_back(file.as_string(), tensor);
   }
@@ -249,7 +262,7 @@ base::Result<void> HfModel::open_sharded(const std::string& directory, const Byt
                                       base::shown_name(tensors[i].second), file.error().what);
       return fail(std::move(file).error());
     }
-    ASSIGN(auto entries, parse_safetensors(**file));
+    ASSIGN(auto entries, form_->parse(**file));
     std::sort(entries.begin(), entries.end(),
               [](const auto& a, const auto& b) { return a.name < b.name; });
     std::vector<SafetensorsEntry> chosen;
