@@ -3,7 +3,7 @@
 # module adds to the headers that are parsed beforehand.
 # src/NAME/module.cmake, if it exists, is included afterwards for what only that module needs
 # (third-party libraries behind its wall, per-file flags).
-set(NAUTILE_MODULES base tensor text crypto net account pull chat format model engine api app)
+set(NAUTILE_MODULES base tensor text media crypto net account pull chat format model engine api app)
 
 if(NAUTILE_TESTS)
   enable_testing()

@@ -2,7 +2,8 @@
 # gets no test tools.
 packages_build="g++ cmake ninja-build lld libboost1.81-dev nlohmann-json3-dev libexpected-dev
   libfmt-dev
-  libcli11-dev libtomlplusplus-dev libseccomp-dev libsodium-dev libssl-dev nodejs npm python3"
+  libcli11-dev libtomlplusplus-dev libseccomp-dev libsodium-dev libssl-dev
+  libpng-dev libjpeg62-turbo-dev libwebp-dev nodejs npm python3"
 packages_starter="python3 python3-pip"
 packages_check="libgtest-dev libbenchmark-dev libsimde-dev clang-14 libclang-rt-14-dev
   clang-format-14 clang-tidy-14 ccache chromium python3-venv python3-pip git strace procps openssl"

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "engine/speculation.h"
+#include "media/pictures.h"
 
 namespace engine {
 
@@ -48,6 +50,8 @@ struct EngineOptions {
   std::function<void(const ModelEntry&, const base::Error&)> left_out;
   // Guessing a second id a step, with models that have a layer for it (MTP). The ids stay the same.
   SpeculationMode speculation = SpeculationMode::automatic;
+  // Reads the pictures of messages in another process; null: they are refused as unavailable.
+  std::shared_ptr<media::PictureReader> pictures;
   std::function<void(std::string_view)> log;  // one line, never text of a member; may be empty
   // What each model will take of the memory (and how fast it will be, if its experts stay on disk),
   // before it is loaded: a line or two, `larger` if it is larger than the memory. May be empty.
