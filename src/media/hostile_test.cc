@@ -1,0 +1,146 @@
+// Every line of tests/golden/hostile/manifest.json of the kinds png, jpeg, webp and disguise, as its
+// README defines "handled": refused with what is accepted, or shown with the stated pixels; in the
+// time and the memory that a line may take; here and in the confined child alike.
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+
+#include "base/bytes.h"
+#include "base/json.h"
+#include "base/sanitized.h"
+#include "media/pictures.h"
+
+namespace media {
+namespace {
+
+using base::Json;
+using base::sanitized;
+
+constexpr double seconds_max = sanitized ? 5 : 1;
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+double cpu_seconds() {
+  struct timespec now {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+uint64_t memory_now(std::string_view field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(field)) return std::stoull(line.substr(field.size() + 1)) << 10;
+  }
+  return 0;
+}
+
+std::string cases_directory() {
+  static const std::string directory = [] {
+    const std::string out = std::string(NAUTILE_BINARY_DIR) + "/hostile_pictures";
+    const std::string command = "python3 " + std::string(NAUTILE_SOURCE_DIR) +
+                                "/tests/golden/hostile/expand.py " + out +
+                                " --kind png jpeg webp disguise > " + out + ".log 2>&1";
+    std::filesystem::create_directories(out);
+    return std::system(command.c_str()) == 0 ? out : std::string();
+  }();
+  return directory;
+}
+
+std::string text_of(const Json& line, std::string_view key) {
+  const Json* value = line.find(key);
+  return value == nullptr || !value->is_string() ? "" : value->as_string();
+}
+double number_of(const Json& line, std::string_view key, double otherwise) {
+  const Json* value = line.find(key);
+  return value == nullptr ? otherwise : value->as_number();
+}
+
+void expect_clear(const base::Error& error, const std::string& name) {
+  EXPECT_TRUE(error.kind == base::ErrorKind::invalid_input ||
+              error.kind == base::ErrorKind::limit_exceeded)
+      << name << ": " << error.message();
+  const std::string message = error.message();
+  EXPECT_TRUE(base::is_utf8(message)) << name;
+  EXPECT_LT(message.size(), 1024u) << name;
+  for (const char c : message) EXPECT_FALSE(static_cast<unsigned char>(c) < 0x20) << name;
+  EXPECT_NE(message.find("PNG, JPEG or WebP"), std::string::npos) << name << ": " << message;
+}
+
+void expect_pixels(const Rgba& picture, const Json& line, const std::string& name) {
+  EXPECT_EQ(picture.width, number_of(line, "width", -1)) << name;
+  EXPECT_EQ(picture.height, number_of(line, "height", -1)) << name;
+  for (const Json& pixel : line.find("pixels")->as_array()) {
+    const auto x = static_cast<int>(pixel.as_array()[0].as_integer());
+    const auto y = static_cast<int>(pixel.as_array()[1].as_integer());
+    ASSERT_TRUE(x < picture.width && y < picture.height) << name;
+    const auto tolerance = static_cast<int>(pixel.as_array()[3].as_integer());
+    const uint8_t* shown =
+        &picture.values[4 * (static_cast<size_t>(y) * static_cast<size_t>(picture.width) +
+                             static_cast<size_t>(x))];
+    for (size_t c = 0; c < 4; ++c) {
+      EXPECT_NEAR(shown[c], pixel.as_array()[2].as_array()[c].as_integer(), tolerance)
+          << name << ": pixel " << x << ", " << y << ", channel " << c;
+    }
+  }
+}
+
+TEST(HostilePictures, EveryLineIsHandled) {
+  auto reader = start_picture_reader();
+  ASSERT_TRUE(reader.has_value());
+  const std::string cases = cases_directory();
+  ASSERT_FALSE(cases.empty()) << "expand.py failed";
+  const auto manifest = base::parse_json(
+      read_file(std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/hostile/manifest.json"),
+      "manifest.json");
+  ASSERT_TRUE(manifest.has_value());
+  int tried = 0;
+  for (const Json& line : manifest->as_array()) {
+    const std::string kind = text_of(line, "kind"), file = text_of(line, "file");
+    if (kind != "png" && kind != "jpeg" && kind != "webp" && kind != "disguise") continue;
+    ++tried;
+    const std::string text = read_file(cases + "/" + file);
+    const std::vector<uint8_t> bytes(text.begin(), text.end());
+    std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
+    const uint64_t calm = memory_now("VmRSS:");
+    const double begin = cpu_seconds();
+    const auto canvas = decode_and_fit(bytes, Fit{});
+    const double took = cpu_seconds() - begin;
+    const uint64_t peak = memory_now("VmHWM:");
+    EXPECT_LT(took, number_of(line, "max_seconds", seconds_max)) << file;
+    if (!sanitized) {
+      EXPECT_LT(peak, calm + child_memory_max + bytes.size()) << file;
+    }
+    const std::string expect = text_of(line, "expect");
+    if (std::getenv("NAUTILE_HOSTILE_PRINT") != nullptr) {
+      printf("%-36s %-13s %4.0f ms %s\n", file.c_str(), expect.c_str(), took * 1000,
+             canvas ? "ok" : canvas.error().message().c_str());
+    }
+    if (!canvas) expect_clear(canvas.error(), file);
+    if (expect == "ok") {
+      EXPECT_TRUE(canvas.has_value()) << file << ": " << canvas.error().message();
+      const auto whole = decode(bytes);
+      ASSERT_TRUE(whole.has_value()) << file << ": " << whole.error().message();
+      expect_pixels(*whole, line, file);
+    } else if (expect == "reject") {
+      EXPECT_FALSE(canvas.has_value()) << file << ": " << text_of(line, "what");
+      EXPECT_FALSE(decode(bytes).has_value()) << file << ": " << text_of(line, "what");
+    }
+    const auto confined = (*reader)->fit(bytes, Fit{});
+    ASSERT_EQ(confined.has_value(), canvas.has_value())
+        << file << ": " << (canvas ? confined.error().message() : canvas.error().message());
+    if (canvas) {
+      EXPECT_EQ(*confined, *canvas) << file;
+    } else {
+      EXPECT_EQ(confined.error().message(), canvas.error().message()) << file;
+    }
+  }
+  EXPECT_GT(tried, 140);
+}
+
+}  // namespace
+}  // namespace media
