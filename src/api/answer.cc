@@ -6,27 +6,17 @@ namespace api {
 
 Answer::Answer(Context& context, std::shared_ptr<net::Exchange> exchange,
                std::unique_ptr<AnswerForm> form, const CommonFields& common, std::string model)
-    : context_(context),
-      exchange_(std::move(exchange)),
+    : PatientAnswer(context, std::move(exchange), common.stream),
       form_(std::move(form)),
       model_(std::move(model)),
-      stream_(common.stream),
-      include_usage_(common.include_usage),
-      arrived_ms_(context.now_ms()),
-      last_write_ms_(arrived_ms_) {}
+      include_usage_(common.include_usage) {}
 
 void Answer::start(std::vector<engine::Request> requests, int per_prompt) {
   per_prompt_ = per_prompt;
   sequences_.resize(requests.size());
   context_.api_sequences += static_cast<int>(requests.size());
-  const auto self = shared_from_this();
-  // Weak: the exchange keeps its callback, and this keeps the exchange.
-  exchange_->on_disconnect([weak = weak_from_this()] {
-    const auto answer = weak.lock();
-    if (answer == nullptr || answer->closed_) return;
-    answer->closed_ = true;
-    answer->cancel_all();
-  });
+  const auto self = std::static_pointer_cast<Answer>(shared_from_this());
+  watch();
   for (size_t i = 0; i < requests.size(); ++i) {
     sequences_[i].tokens_max = requests[i].tokens_max;
     const int index = static_cast<int>(i);
@@ -34,7 +24,6 @@ void Answer::start(std::vector<engine::Request> requests, int per_prompt) {
         std::move(requests[i]),
         [self, index](const engine::Event& event) { self->on_event(index, event); });
   }
-  arm_keep_alive();
 }
 
 void Answer::on_event(int index, const engine::Event& event) {
@@ -58,20 +47,6 @@ void Answer::on_event(int index, const engine::Event& event) {
   } else if (const auto* delta = std::get_if<engine::Delta>(&event)) {
     on_delta(index, *delta);
   }
-}
-
-void Answer::on_queued(const engine::Queued& queued) {
-  queued_ = queued;
-  admit();
-}
-
-void Answer::admit() {
-  if (!stream_ || headers_sent_) return;
-  headers_sent_ = true;
-  exchange_->begin_stream(200, {{"content-type", "text/event-stream; charset=utf-8"},
-                                {"cache-control", "no-store"},
-                                {"x-accel-buffering", "no"},
-                                {"x-queue-position", std::to_string(queued_.position)}});
 }
 
 void Answer::open(int index) {
@@ -159,89 +134,18 @@ void Answer::finish() {
   if (stream_) {
     if (include_usage_) send(form_->usage(totals()));
     send("data: [DONE]\n\n");
-    if (!closed_) exchange_->end_stream();
-    closed_ = true;
-    return;
+    return end_stream();
   }
-  closed_ = true;
   const UsageTotals usage = totals();
   std::vector<SequenceResult> results;
   for (Sequence& sequence : sequences_) results.push_back(std::move(sequence.result));
-  const base::Json body = form_->whole(results, usage);
-  if (headers_sent_) {
-    exchange_->write(body.dump());
-    exchange_->end_stream();
-  } else {
-    exchange_->respond(json_response(body));
-  }
-}
-
-void Answer::fail(const ApiError& error) {
-  closed_ = true;
-  cancel_all();
-  if (!headers_sent_) {
-    exchange_->respond(error_response(error));
-    return;
-  }
-  const std::string body = error_json(error).dump();
-  exchange_->write(stream_ ? "data: " + body + "\n\n" : body);
-  exchange_->end_stream();
-}
-
-void Answer::send(const std::string& bytes) {
-  if (closed_ || bytes.empty()) return;
-  last_write_ms_ = context_.now_ms();
-  if (exchange_->write(bytes)) return;
-  closed_ = true;
-  cancel_all();
+  respond(form_->whole(results, usage));
 }
 
 void Answer::cancel_all() {
   for (const Sequence& sequence : sequences_) {
     if (!sequence.result.ended) context_.engine.cancel(sequence.engine_id);
   }
-}
-
-void Answer::arm_keep_alive() {
-  context_.after_ms(keep_alive_ms, [weak = weak_from_this()] {
-    const auto answer = weak.lock();
-    if (answer == nullptr || answer->closed_ || answer->waited_too_long()) return;
-    answer->keep_alive();
-    answer->arm_keep_alive();
-  });
-}
-
-void Answer::keep_alive() {
-  const int64_t now = context_.now_ms();
-  if (stream_) {
-    if (!headers_sent_ || now - last_write_ms_ < keep_alive_ms) return;
-    send(started_ ? std::string(": keep-alive\n\n")
-                  : fmt::format(": keep-alive position={} wait_ms={}-{}\n\n", queued_.position,
-                                queued_.wait_ms_low, queued_.wait_ms_high));
-    return;
-  }
-  // A plain answer keeps its status open as long as it can: an error then still has its code.
-  if (now - arrived_ms_ < plain_patience_ms) return;
-  if (!headers_sent_) {
-    headers_sent_ = true;
-    exchange_->begin_stream(200, {{"content-type", "application/json; charset=utf-8"},
-                                  {"cache-control", "no-store"},
-                                  {"x-accel-buffering", "no"},
-                                  {"x-queue-position", std::to_string(queued_.position)}});
-  }
-  send("\n");
-}
-
-// Looked at with every beat: a timer of ten minutes for each request would hold its memory so long.
-bool Answer::waited_too_long() {
-  if (started_ || context_.now_ms() - arrived_ms_ < start_deadline_ms) return false;
-  ApiError error;
-  error.status = 503;
-  error.code = "queue_timeout";
-  error.message = "nothing had started after 10 minutes in the queue: try again later";
-  error.retry_after_ms = 60'000;
-  fail(error);
-  return true;
 }
 
 }  // namespace api

@@ -1,18 +1,13 @@
 // Answer: one public request (chat or completion) from the queue to its last byte. It owns the
-// sequences that the request asked for, streams or collects them, keeps the connection alive while
-// they wait, and cancels the compute when the client goes away.
+// sequences that the request asked for, and streams or collects them (patient_answer.h).
 //
-//   waiting ──first event──> admitted ──> streaming ──all ended──> closed
-//      │                        └─(no stream)─ collecting ─────────────┘
-//      └──refused──> an error with its status        a failure later: an error frame
-//
-// Threads: loop thread only. Lives as long as an engine callback or a timer holds it.
+// Threads: loop thread only.
 #pragma once
 
 #include <memory>
 #include <vector>
 
-#include "api/context.h"
+#include "api/patient_answer.h"
 #include "api/requests.h"
 #include "api/wire.h"
 
@@ -36,12 +31,8 @@ std::unique_ptr<AnswerForm> make_chat_form(AnswerIdentity identity, const Common
 std::unique_ptr<AnswerForm> make_completion_form(AnswerIdentity identity,
                                                  const CompletionRequest& request);
 
-class Answer : public std::enable_shared_from_this<Answer> {
+class Answer final : public PatientAnswer {
  public:
-  static constexpr int64_t keep_alive_ms = 5'000;
-  static constexpr int64_t plain_patience_ms = 10'000;  // before a plain answer sends its headers
-  static constexpr int64_t start_deadline_ms = 600'000;
-
   // `requests`: one for each sequence, `per_prompt` neighbours share a prompt.
   Answer(Context& context, std::shared_ptr<net::Exchange> exchange,
          std::unique_ptr<AnswerForm> form, const CommonFields& common, std::string model);
@@ -57,32 +48,20 @@ class Answer : public std::enable_shared_from_this<Answer> {
   };
 
   void on_event(int index, const engine::Event& event);
-  void on_queued(const engine::Queued& queued);
   void on_delta(int index, const engine::Delta& delta);
   void on_end(int index, const engine::End& end);
-  void admit();
   void open(int index);
-  void send(const std::string& bytes);
   void finish();
-  void fail(const ApiError& error);
-  void cancel_all();
+  void cancel_all() override;
   void record(const Sequence& sequence, const engine::End& end);
-  void arm_keep_alive();
-  void keep_alive();
-  bool waited_too_long();
   UsageTotals totals() const;
 
-  Context& context_;
-  std::shared_ptr<net::Exchange> exchange_;
   std::unique_ptr<AnswerForm> form_;
   std::string model_;
-  bool stream_, include_usage_;
+  bool include_usage_;
   int per_prompt_ = 1;
   std::vector<Sequence> sequences_;
   int ended_ = 0;
-  bool headers_sent_ = false, closed_ = false, started_ = false;
-  int64_t arrived_ms_, last_write_ms_;
-  engine::Queued queued_;
 };
 
 }  // namespace api

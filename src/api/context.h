@@ -18,6 +18,17 @@
 namespace api {
 
 inline constexpr int64_t body_bytes_max = 8ll << 20;  // of one request; net's limit is the same
+// Of a member's request that may carry pictures: all of them in base64, and a conversation. Net's
+// large_body_bytes_max is the same.
+inline constexpr int64_t picture_body_bytes_max = 64ll << 20;
+static_assert(picture_body_bytes_max >=
+              static_cast<int64_t>(engine::pictures_bytes_max) / 3 * 4 + body_bytes_max);
+
+inline constexpr int api_sequences_max = 256;  // of API keys, at once
+inline constexpr uint64_t site_account = 1;
+inline constexpr uint64_t api_account = 2;  // neither sees the other's cache timing
+// The account that an API client's own user of this name has.
+uint64_t account_of_user(const std::string& user_id);
 
 struct Call {
   std::shared_ptr<net::Exchange> exchange;
@@ -41,8 +52,10 @@ struct Route {
   std::string method;   // "POST"
   std::string pattern;  // "/site/generations/{id}"
   Access access = Access::open;
-  bool takes_body = false;
+  bool takes_body = false;  // JSON, in Call::body
   Endpoint endpoint;
+  bool takes_pictures = false;  // in the JSON: up to picture_body_bytes_max
+  bool takes_bytes = false;     // a picture, as it is, in request().body; as large
 };
 
 // A model as a client named it.
@@ -78,6 +91,8 @@ struct Context {
   Parsed<ChosenModel> choose_model(const std::string& name);
   // Why there is none at all: 404, or what was wrong with those that could not be opened.
   ApiError no_model();
+  // Why no more sequences are begun for API keys just now; nothing: there is room for so many.
+  std::optional<ApiError> no_room_for(int sequences) const;
   // What a request that failed in the engine says.
   ApiError engine_failure(const base::Error& error) const;
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/base64.h"
+
 namespace api {
 namespace {
 
@@ -130,6 +132,10 @@ void Generations::on_event(const Shared& generation, const engine::Event& event)
     flush_soon(generation);
   } else if (const auto* delta = std::get_if<engine::Delta>(&event)) {
     on_delta(generation, *delta);
+  } else if (const auto* row = std::get_if<engine::SketchRow>(&event)) {
+    on_row(*generation, *row);
+  } else if (const auto* drawn = std::get_if<engine::Drawn>(&event)) {
+    on_drawn(*generation, *drawn);
   } else if (const auto* end = std::get_if<engine::End>(&event)) {
     on_end(generation, *end);
   }
@@ -146,6 +152,27 @@ void Generations::on_delta(const Shared& generation, const engine::Delta& delta)
   }
   generation->pending += delta.text;
   if (!generation->pending.empty()) flush_soon(generation);
+}
+
+void Generations::on_row(Generation& generation, const engine::SketchRow& row) {
+  if (generation.first_token_ms < 0) generation.first_token_ms = context_.now_ms();
+  add_frame(generation, Json::object({{"kind", "sketch"},
+                                      {"picture", row.picture},
+                                      {"row", row.row},
+                                      {"rows", row.rows},
+                                      {"colours", base::base64(row.colours)}}));
+}
+
+void Generations::on_drawn(Generation& generation, const engine::Drawn& drawn) {
+  const auto picture = pictures_.put(base::random_hex(*context_.options.random, 16), drawn.png);
+  if (chat::Conversation* into = conversations_.find(generation.conversation)) {
+    conversations_.put_drawn(*into, generation.answer, static_cast<size_t>(drawn.picture), picture);
+  }
+  pictures_.taken(picture->id);
+  add_frame(generation, Json::object({{"kind", "drawn"},
+                                      {"picture", drawn.picture},
+                                      {"id", picture->id},
+                                      {"seed", static_cast<int64_t>(drawn.seed)}}));
 }
 
 // A frame now if the last one is old enough, else one timer that takes all that comes until then.

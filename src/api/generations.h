@@ -17,6 +17,7 @@
 
 #include "api/context.h"
 #include "chat/conversations.h"
+#include "chat/pictures.h"
 
 namespace api {
 
@@ -44,8 +45,8 @@ class Generations {
   static constexpr int running_max = 32;
   static constexpr size_t keys_max = 1'000;
 
-  Generations(Context& context, chat::Conversations& conversations)
-      : context_(context), conversations_(conversations) {}
+  Generations(Context& context, chat::Conversations& conversations, chat::Pictures& pictures)
+      : context_(context), conversations_(conversations), pictures_(pictures) {}
 
   // Called when a generation has new frames.
   void on_frames(std::function<void(const Generation&)> callback) {
@@ -71,6 +72,8 @@ class Generations {
   using Shared = std::shared_ptr<Generation>;
   void on_event(const Shared& generation, const engine::Event& event);
   void on_delta(const Shared& generation, const engine::Delta& delta);
+  void on_row(Generation& generation, const engine::SketchRow& row);
+  void on_drawn(Generation& generation, const engine::Drawn& drawn);
   void on_end(const Shared& generation, const engine::End& end);
   void flush_soon(const Shared& generation);
   void flush(Generation& generation);
@@ -79,6 +82,7 @@ class Generations {
 
   Context& context_;
   chat::Conversations& conversations_;
+  chat::Pictures& pictures_;
   std::function<void(const Generation&)> on_frames_;
   std::map<std::string, Shared> generations_;
   std::map<std::string, Made> keys_;

@@ -123,15 +123,19 @@ bool is_json(std::string_view content_type) {
                              "application/json");
 }
 
-Parsed<base::Json> parse_body(const net::Request& request) {
+std::string_view session_cookie(const net::Request& request) {
+  return cookie_value(request.header("cookie"), "nautile_session");
+}
+
+Parsed<base::Json> parse_body(const net::Request& request, int64_t bytes_max) {
   base::JsonLimits limits;
-  limits.bytes_max = static_cast<uint64_t>(body_bytes_max);
+  limits.bytes_max = static_cast<uint64_t>(bytes_max);
   limits.depth_max = body_depth_max;
   // Which of two equal keys counts is read differently by different programs: neither does here.
   limits.duplicate_keys_refused = true;
   auto body = base::parse_json(request.body, "the body", limits);
   if (body) return std::move(*body);
-  const bool too_long = request.body.size() > static_cast<uint64_t>(body_bytes_max);
+  const bool too_long = request.body.size() > static_cast<uint64_t>(bytes_max);
   return refuse(too_long ? 413 : 400, too_long ? "request_too_large" : "invalid_json",
                 body.error().message());
 }
@@ -230,22 +234,30 @@ bool Middleware::origin_allowed(const net::Request& request) const {
   return origin == "http://" + std::string(host) || origin == "https://" + std::string(host);
 }
 
-std::optional<ApiError> Middleware::authenticate(const Route& route, Call& call) const {
-  const net::Request& request = call.request();
-  if (route.access == Access::open) return std::nullopt;
+// What is wrong with the credentials, or nothing; and the number of the browser's session.
+std::pair<std::optional<ApiError>, uint64_t> Middleware::authenticate(
+    const Route& route, const net::Request& request) const {
+  if (route.access == Access::open) return {std::nullopt, 0};
   if (route.access == Access::key) {
     const std::string_view key = bearer_of(request.header("authorization"));
-    if (!key.empty() && context_.api_key.matches(key)) return std::nullopt;
-    return make_error(401, "invalid_api_key",
-                      key.empty() ? "this needs a header \"Authorization: Bearer sk-…\" with the "
-                                    "server's API key"
-                                  : "the API key is not this server's");
+    if (!key.empty() && context_.api_key.matches(key)) return {std::nullopt, 0};
+    return {make_error(401, "invalid_api_key",
+                       key.empty() ? "this needs a header \"Authorization: Bearer sk-…\" with the "
+                                     "server's API key"
+                                   : "the API key is not this server's"),
+            0};
   }
-  call.cookie = cookie_value(request.header("cookie"), "nautile_session");
-  const auto session = context_.sessions.find(call.cookie);
-  if (!session) return make_error(401, "no_session", "your session has ended: sign in again");
-  call.session = *session;
-  return std::nullopt;
+  const auto session = context_.sessions.find(session_cookie(request));
+  if (session) return {std::nullopt, *session};
+  return {make_error(401, "no_session", "your session has ended: sign in again"), 0};
+}
+
+bool Middleware::may_send_large(const net::Request& head) const {
+  const Found found = find(head.method, head.path);
+  if (found.route == nullptr || !(found.route->takes_pictures || found.route->takes_bytes)) {
+    return false;
+  }
+  return host_allowed(head) && origin_allowed(head) && !authenticate(*found.route, head).first;
 }
 
 void Middleware::handle(std::shared_ptr<net::Exchange> exchange) {
@@ -273,13 +285,22 @@ void Middleware::handle(std::shared_ptr<net::Exchange> exchange) {
   const Route& route = *found.route;
   call.parameters = std::move(found.parameters);
   call.beta = request.path.starts_with("/beta/");
-  if (auto error = authenticate(route, call)) return answer(*error);
+  const auto [error, session] = authenticate(route, request);
+  if (error) return answer(*error);
+  call.session = session;
+  if (route.access == Access::session) call.cookie = session_cookie(request);
   const bool writes = request.method != "GET" && request.method != "HEAD";
-  if (writes && !is_json(request.header("content-type"))) {
+  const std::string_view type = request.header("content-type");
+  if (route.takes_bytes) {
+    // No form and no link of another site can send these.
+    if (!type.starts_with("image/") && type != "application/octet-stream") {
+      return answer(make_error(415, "not_a_picture", "content-type must be that of a picture"));
+    }
+  } else if (writes && !is_json(type)) {
     return answer(make_error(415, "not_json", "content-type must be application/json"));
   }
   if (route.takes_body) {
-    auto body = parse_body(request);
+    auto body = parse_body(request, route.takes_pictures ? picture_body_bytes_max : body_bytes_max);
     if (!body) return answer(body.error());
     call.body = std::move(*body);
   }

@@ -17,6 +17,8 @@ class Middleware {
   Middleware(Context& context, std::vector<Route> routes)
       : context_(context), routes_(std::move(routes)) {}
   void handle(std::shared_ptr<net::Exchange> exchange);
+  // For net: whether the request with this head may have a body of picture_body_bytes_max.
+  bool may_send_large(const net::Request& head) const;
   const std::vector<Route>& routes() const { return routes_; }
 
  private:
@@ -28,7 +30,8 @@ class Middleware {
   Found find(const std::string& method, std::string_view path) const;
   bool host_allowed(const net::Request& request) const;
   bool origin_allowed(const net::Request& request) const;
-  std::optional<ApiError> authenticate(const Route& route, Call& call) const;
+  std::pair<std::optional<ApiError>, uint64_t> authenticate(const Route& route,
+                                                            const net::Request& request) const;
 
   Context& context_;
   std::vector<Route> routes_;

@@ -4,14 +4,12 @@
 
 #include "api/answer.h"
 #include "api/context.h"
+#include "api/images.h"
 #include "api/openapi.h"
 #include "api/requests.h"
 
 namespace api {
 namespace {
-
-constexpr int api_sequences_max = 256;
-constexpr uint64_t api_account = 2;  // the page's is 1: neither sees the other's cache timing
 
 struct Alias {
   std::string_view name;
@@ -34,15 +32,9 @@ AnswerIdentity make_identity(Context& context, std::string_view prefix,
 }
 
 bool too_busy(Context& context, const Call& call, size_t sequences) {
-  if (context.api_sequences + static_cast<int>(sequences) <= api_sequences_max) return false;
-  ApiError error;
-  error.status = 429;
-  error.code = "rate_limit_exceeded";
-  error.message = fmt::format("{} answers are being made for this key already, at most {} at once",
-                              context.api_sequences, api_sequences_max);
-  error.retry_after_ms = 1'000;
-  call.refuse(error);
-  return true;
+  const auto error = context.no_room_for(static_cast<int>(sequences));
+  if (error) call.refuse(*error);
+  return error.has_value();
 }
 
 engine::Request engine_request(const CommonFields& common, const ChosenModel& model, int version) {
@@ -55,7 +47,7 @@ engine::Request engine_request(const CommonFields& common, const ChosenModel& mo
   out.stop_ids = common.stop_ids;
   out.ignore_end_tokens = common.ignore_end_tokens;
   out.logprobs_top = common.logprobs_top;
-  out.account = common.user_id.empty() ? api_account : account::account_of(common.user_id);
+  out.account = account_of_user(common.user_id);
   return out;
 }
 
@@ -74,6 +66,8 @@ void chat(Context& context, Call& call) {
   const auto model = context.choose_model(request->common.model);
   if (!model) return call.refuse(model.error());
   const CommonFields& common = request->common;
+  const auto blind = cannot_see(context, model->status, request->prompt.messages);
+  if (blind) return call.refuse(*blind);
   if (too_busy(context, call, static_cast<size_t>(common.choices))) return;
   if (request->prompt.thinking == engine::Thinking::on && never_thinks(model->status)) {
     return call.refuse(
@@ -135,13 +129,24 @@ void completions(Context& context, Call& call) {
 }
 
 base::Json model_json(const engine::ModelStatus& model) {
+  base::Json input = base::Json::array(), output = base::Json::array(), size;
+  input.push("text");
+  output.push("text");
+  if (model.sees) input.push("image");
+  if (model.drawn_side > 0) {
+    output.push("image");
+    size = fmt::format("{0}x{0}", model.drawn_side);
+  }
   return base::Json::object({{"id", model.id},
                              {"object", "model"},
                              {"created", model.created_unix},
                              {"owned_by", "nautile"},
                              {"root", model.id},
                              {"max_model_len", model.context_tokens},
-                             {"loaded", model.loaded}});
+                             {"loaded", model.loaded},
+                             {"input_modalities", std::move(input)},
+                             {"output_modalities", std::move(output)},
+                             {"image_size", std::move(size)}});
 }
 
 void list_models(Context& context, Call& call) {
@@ -183,7 +188,11 @@ void tokenize(Context& context, Call& call) {
   const auto model = context.choose_model(request->model);
   if (!model) return call.refuse(model.error());
   const std::string id = model->status.id;
-  if (request->chat) return count_chat_tokens(context, call, *request, id);
+  if (request->chat) {
+    const auto blind = cannot_see(context, model->status, request->chat->messages);
+    if (blind) return call.refuse(*blind);
+    return count_chat_tokens(context, call, *request, id);
+  }
   struct Tokens {
     std::vector<int32_t> ids;
     std::vector<std::string> pieces;
@@ -314,6 +323,21 @@ ApiError Context::no_model() {
   return error;
 }
 
+std::optional<ApiError> Context::no_room_for(int sequences) const {
+  if (api_sequences + sequences <= api_sequences_max) return std::nullopt;
+  ApiError error;
+  error.status = 429;
+  error.code = "rate_limit_exceeded";
+  error.message = fmt::format("{} answers are being made for this key already, at most {} at once",
+                              api_sequences, api_sequences_max);
+  error.retry_after_ms = 1'000;
+  return error;
+}
+
+uint64_t account_of_user(const std::string& user_id) {
+  return user_id.empty() ? api_account : account::account_of(user_id);
+}
+
 ApiError Context::engine_failure(const base::Error& error) const {
   ApiError out = from_module(error);
   if (!stopping || error.kind != base::ErrorKind::unavailable) return out;
@@ -328,14 +352,15 @@ void add_public_routes(Context& context, std::vector<Route>& routes) {
   };
   for (const char* prefix : {"", "/v1", "/beta"}) {
     const std::string at = prefix;
-    routes.push_back({"POST", at + "/chat/completions", Access::key, true, bind(chat)});
+    routes.push_back({"POST", at + "/chat/completions", Access::key, true, bind(chat), true});
+    routes.push_back({"POST", at + "/images/generations", Access::key, true, bind(generate_images)});
     routes.push_back({"POST", at + "/completions", Access::key, true, bind(completions)});
     routes.push_back({"GET", at + "/models", Access::key, false, bind(list_models)});
     routes.push_back({"GET", at + "/models/{id*}", Access::key, false, bind(show_model)});
   }
   for (const char* prefix : {"", "/v1"}) {
     const std::string at = prefix;
-    routes.push_back({"POST", at + "/tokenize", Access::key, true, bind(tokenize)});
+    routes.push_back({"POST", at + "/tokenize", Access::key, true, bind(tokenize), true});
     routes.push_back({"POST", at + "/detokenize", Access::key, true, bind(detokenize)});
   }
   routes.push_back({"GET", "/health", Access::open, false, bind(health)});

@@ -187,6 +187,18 @@ bool parse_id(const base::Json& json, std::vector<int32_t>& out) {
   return true;
 }
 
+// Every version gets pictures of its own to read.
+void check_pictures(Fields& fields, const ChatRequest& request) {
+  uint64_t bytes = 0;
+  for (const engine::Message& message : request.prompt.messages) {
+    for (const engine::Picture& picture : message.pictures) bytes += picture.bytes.size();
+  }
+  if (bytes * static_cast<uint64_t>(request.common.choices) <= engine::pictures_bytes_max) return;
+  fields.fault(400, "image_too_large", "n",
+               fmt::format("n times the {} bytes of the pictures must be at most {}", bytes,
+                           engine::pictures_bytes_max));
+}
+
 // One prompt: a string, or an array of token ids.
 std::optional<engine::Prompt> parse_prompt(const base::Json& json) {
   if (json.is_string()) return engine::Prompt(engine::TextPrompt{json.as_string(), true});
@@ -243,6 +255,7 @@ Parsed<ChatRequest> parse_chat_request(const base::Json& body, bool beta) {
   parse_thinking(fields, out);
   fields.require("messages");
   parse_messages(fields, beta, out.prompt.messages);
+  check_pictures(fields, out);
   if (const base::Json* arguments = fields.object("chat_template_kwargs")) {
     if (!out.prompt.template_arguments.is_object()) {
       out.prompt.template_arguments = base::Json::object({});

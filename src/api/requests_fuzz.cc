@@ -6,9 +6,12 @@
 
 #include "api/event_streams.h"
 #include "api/http.h"
+#include "api/images_request.h"
 #include "api/middleware.h"
+#include "api/picture_parts.h"
 #include "api/requests.h"
 #include "api/site.h"
+#include "api/sketch_png.h"
 #include "base/check.h"
 
 namespace {
@@ -37,6 +40,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   api::match_path("/v1/models/{id*}", text, parameters);
   api::cookie_value(text, "nautile_session");
   api::list_has(text, "gzip");
+  judge(api::picture_of_url(text, "url"));
+  api::sketch_png(static_cast<int>(size % 40), text, 64);
   base::JsonLimits limits;
   limits.duplicate_keys_refused = true;
   limits.depth_max = 64;
@@ -54,5 +59,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   judge(api::parse_detokenize_request(*body));
   judge(api::parse_generation_request(*body, 1 << 20));
   judge(api::parse_measure_request(*body, 1 << 20));
+  const auto images = api::parse_images_request(*body);
+  judge(images);
+  CHECK(!images || (images->pictures >= 1 && images->pictures <= engine::pictures_drawn_max),
+        "in range");
   return 0;
 }

@@ -308,7 +308,9 @@ TEST(ChatRequest, Messages) {
   bad_body(
       messages(
           R"([{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:,"}}]}])"),
-      400, "messages[0].content[0].type");
+      400, "messages[0].content[0].image_url");
+  bad_body(messages(R"([{"role":"user","content":[{"type":"file","file":{}}]}])"), 400,
+           "messages[0].content[0].type");
   bad_body(messages(R"([{"role":"tool","content":"x","tool_call_id":"1"}])"), 400,
            "messages[0].tool_call_id");
   bad_body(messages(R"([{"role":"function","content":"x","name":"f"}])"), 400, "messages[0].role");
@@ -414,8 +416,8 @@ TEST(GenerationRequest, ThePathIsAChainThatEndsWithAQuestionOrTheAnswer) {
   ASSERT_TRUE(parse("[" + question + "]"));
   ASSERT_TRUE(parse("[" + question + "," + answer + "]"));
   const auto continued = parse("[" + question + "," + answer + "]");
-  EXPECT_TRUE(messages_of("", continued->path).back().prefix);
-  EXPECT_EQ(messages_of("s", continued->path).front().role, "system");
+  EXPECT_TRUE(messages_of("", continued->path, true).back().prefix);
+  EXPECT_EQ(messages_of("s", continued->path, true).front().role, "system");
   EXPECT_EQ(parse("[]").error().param, "path");
   EXPECT_EQ(parse("[" + question + "," + question + "]").error().param, "path[1].parent");
   EXPECT_EQ(parse(R"([{"id":"x","role":"user","content":"x"}])").error().param, "path[0].id");

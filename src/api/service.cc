@@ -30,6 +30,9 @@ class ServiceImpl final : public Service {
     };
   }
   net::FaultForm fault_form() override { return fault_response; }
+  net::LargeBody large_body() override {
+    return [this](const net::Request& head) { return middleware_.may_send_large(head); };
+  }
   void begin_stop() override { context_.stopping = true; }
   void end_streams() override {
     context_.server->post([this] { site_.end_streams(); });

@@ -3,7 +3,7 @@
 //
 //   auto service = api::make_service(options);              // opens the state directory's files
 //   auto server = net::make_server(listener, limits, (*service)->handler(),
-//                                  (*service)->fault_form());
+//                                  (*service)->fault_form(), (*service)->large_body());
 //   (*service)->attach(**server);                           // starts the service's threads
 //   (*server)->run();
 //   (*service)->detach();                                   // before the server is destroyed
@@ -80,6 +80,8 @@ class Service {
   virtual net::Handler handler() = 0;
   // For net::make_server: what no handler sees is refused in the API's form, too.
   virtual net::FaultForm fault_form() = 0;
+  // For net::make_server: members may send pictures, strangers no more than body_bytes_max.
+  virtual net::LargeBody large_body() = 0;
   virtual void attach(net::Server& server) = 0;
   virtual void detach() = 0;
   // From now on a lost engine means that the server is being stopped. Any thread.

@@ -47,7 +47,7 @@ ApiError nothing_here() {
 Site::Site(Context& context)
     : context_(context),
       conversations_(*context.options.clock),
-      generations_(context, conversations_),
+      generations_(context, conversations_, pictures_),
       streams_(context, generations_),
       code_(context.options.setup_code) {
   // A gate that was started again is given the code of before; used once, it stays used.
@@ -61,9 +61,10 @@ Site::Site(Context& context)
 void Site::add_routes(std::vector<Route>& routes) {
   using Method = void (Site::*)(Call&);
   const auto add = [&](const char* method, const char* path, Access access, bool takes_body,
-                       Method endpoint) {
+                       Method endpoint, bool takes_bytes = false) {
     routes.push_back({method, path, access, takes_body,
-                      [this, endpoint](Call& call) { (this->*endpoint)(call); }});
+                      [this, endpoint](Call& call) { (this->*endpoint)(call); }, false,
+                      takes_bytes});
   };
   const Access open = Access::open;
   const Access member = Access::session;
@@ -77,6 +78,8 @@ void Site::add_routes(std::vector<Route>& routes) {
   add("PATCH", "/site/conversations/{id}", member, true, &Site::rename_conversation);
   add("DELETE", "/site/conversations/{id}", member, false, &Site::delete_conversation);
   add("DELETE", "/site/conversations/{id}/nodes/{node}", member, false, &Site::delete_node);
+  add("PUT", "/site/attachments/{id}", member, false, &Site::put_attachment, true);
+  add("GET", "/site/attachments/{id}", member, false, &Site::show_attachment);
   add("POST", "/site/generations", member, true, &Site::generate);
   add("GET", "/site/generations/{id}/events", member, false, &Site::follow_one);
   add("POST", "/site/generations/{id}/answer", member, false, &Site::answer_now);
@@ -120,6 +123,9 @@ Json Site::models_json() const {
                            {"load_ms", model.loaded ? 0 : megabytes},
                            {"thinking", thinking_word(model.thinking)},
                            {"starter", model.starter},
+                           {"sees", model.sees},
+                           {"picture_tokens", model.picture_tokens},
+                           {"drawn_side", model.drawn_side},
                            {"defaults", Json::object({{"temperature", or_null("temperature")},
                                                       {"top_p", or_null("top_p")}})}}));
   }
@@ -158,7 +164,11 @@ Json Site::ready_json() const {
        {"limits",
         Json::object({{"message_bytes_max", static_cast<int64_t>(limits.message_bytes_max)},
                       {"request_bytes_max", body_bytes_max},
-                      {"conversations_max", limits.conversations_max}})}});
+                      {"conversations_max", limits.conversations_max},
+                      {"picture_bytes_max", static_cast<int64_t>(engine::picture_bytes_max)},
+                      {"pictures_bytes_max", static_cast<int64_t>(engine::pictures_bytes_max)},
+                      {"pictures_max", engine::pictures_seen_max},
+                      {"drawn_max", engine::pictures_drawn_max}})}});
 }
 
 void Site::renew_code() {

@@ -14,6 +14,13 @@
 
 namespace api {
 
+// That the answer is to be pictures of what the question says.
+struct DrawWish {
+  int pictures = 1;
+  std::optional<uint64_t> seed;
+  double guidance = 5.0, temperature = 1.0;
+};
+
 // POST /site/generations, checked.
 struct GenerationRequest {
   std::string key, conversation, answer, model, system;
@@ -22,6 +29,7 @@ struct GenerationRequest {
   int thinking_tokens_max = -1;
   int tokens_max = -1;
   std::optional<double> temperature, top_p;
+  std::optional<DrawWish> draw;
 };
 struct MeasureRequest {
   std::string model, system;
@@ -30,9 +38,13 @@ struct MeasureRequest {
 Parsed<GenerationRequest> parse_generation_request(const base::Json& body,
                                                    size_t message_bytes_max);
 Parsed<MeasureRequest> parse_measure_request(const base::Json& body, size_t message_bytes_max);
-// What the model reads: the system text and the path. A last answer is continued.
+// What the model reads: the system text and the path. A last answer is continued. A drawing and the
+// question that it answers are not read: they are no talk, and the picture counts when somebody
+// asks about it. `with_pictures`: with their bytes, where they are known; else their places alone.
 std::vector<engine::Message> messages_of(const std::string& system,
-                                         const std::vector<chat::Node>& path);
+                                         const std::vector<chat::Node>& path, bool with_pictures);
+// 16 to 64 lower-case hexadecimal digits.
+bool is_site_id(std::string_view id);
 
 class Site {
  public:
@@ -61,12 +73,23 @@ class Site {
   void search_conversations(Call& call);
   base::Json titles_json(const std::vector<const chat::Conversation*>& conversations) const;
 
+  // site_pictures.cc
+  void put_attachment(Call& call);
+  void show_attachment(Call& call);
+  // Looks up what the path's messages show; what is wrong with it, or with this model for it.
+  std::optional<ApiError> find_pictures(std::vector<chat::Node>& path) const;
+  std::optional<ApiError> check_model(const GenerationRequest& request,
+                                      const engine::ModelStatus& model);
+
   // site_generations.cc
   void generate(Call& call);
+  void measure_first(const GenerationRequest& request, const engine::ModelStatus& model);
+  engine::Request engine_request(const GenerationRequest& request,
+                                 const engine::ModelStatus& model) const;
   void measured(const GenerationRequest& request, const engine::ModelStatus& model,
                 const base::Result<engine::PromptSize>& size);
-  std::optional<ApiError> write_path(const GenerationRequest& request, const std::string& model,
-                                     chat::Conversation& into);
+  std::optional<ApiError> write_path(const GenerationRequest& request,
+                                     const engine::ModelStatus& model, chat::Conversation& into);
   Parsed<std::string> begin(const GenerationRequest& request, const engine::ModelStatus& model);
   void settle(const std::string& key, const Parsed<std::string>& generation);
   void stop(Call& call);
@@ -77,6 +100,7 @@ class Site {
 
   Context& context_;
   chat::Conversations conversations_;
+  chat::Pictures pictures_;
   Generations generations_;
   EventStreams streams_;
   account::TryLimit code_tries_{5, 60'000};

@@ -18,12 +18,30 @@ ApiError unknown_conversation() {
   return error;
 }
 
+Json drawing_json(const chat::Drawing& drawing) {
+  Json pictures = Json::array();
+  for (size_t i = 0; i < drawing.done.size(); ++i) {
+    const chat::NodePicture& one = drawing.done[i];
+    pictures.push(Json::object({{"id", one.picture != nullptr ? Json(one.id) : Json()},
+                                {"seed", static_cast<int64_t>(drawing.seeds[i])}}));
+  }
+  return Json::object({{"side", drawing.side}, {"pictures", std::move(pictures)}});
+}
+
 Json node_json(const chat::Node& node) {
   Json out = Json::object({{"id", node.id},
                            {"parent", node.parent.empty() ? Json() : Json(node.parent)},
                            {"role", node.from_person ? "user" : "assistant"},
                            {"content", node.content}});
   if (!node.reasoning.empty()) out.set("reasoning", node.reasoning);
+  if (!node.pictures.empty()) {
+    Json pictures = Json::array();
+    for (const chat::NodePicture& one : node.pictures) {
+      pictures.push(Json::object({{"id", one.id}}));
+    }
+    out.set("pictures", std::move(pictures));
+  }
+  if (node.drawing) out.set("drawing", drawing_json(*node.drawing));
   if (!node.model.empty()) out.set("model", node.model);
   if (node.end) out.set("end", end_word(*node.end));
   if (node.usage) out.set("usage", site_usage_json(*node.usage));

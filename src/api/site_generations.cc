@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/fields.h"
+#include "api/images.h"
 #include "api/requests.h"
 #include "api/site.h"
 
@@ -12,12 +13,10 @@ namespace {
 
 using base::Json;
 
-constexpr uint64_t site_account = 1;
-
 engine::ChatPrompt prompt_of(const std::string& system, const std::vector<chat::Node>& path,
-                             engine::Thinking thinking) {
+                             engine::Thinking thinking, bool with_pictures) {
   engine::ChatPrompt prompt;
-  prompt.messages = messages_of(system, path);
+  prompt.messages = messages_of(system, path, with_pictures);
   prompt.thinking = thinking;
   return prompt;
 }
@@ -66,6 +65,17 @@ void no_content(const Call& call) {
   call.exchange->respond(std::move(response));
 }
 
+chat::Drawing blank_drawing(const DrawWish& wish, int side) {
+  chat::Drawing out;
+  out.count = wish.pictures;
+  out.side = side;
+  for (int i = 0; i < wish.pictures; ++i) {
+    out.seeds.push_back(wish.seed.value_or(0) + static_cast<uint64_t>(i));
+  }
+  out.done.resize(static_cast<size_t>(wish.pictures));
+  return out;
+}
+
 Json accepted_json(const std::string& generation, const std::string& conversation) {
   return Json::object({{"generation", generation}, {"conversation", conversation}});
 }
@@ -85,6 +95,8 @@ void Site::generate(Call& call) {
   const auto model = context_.choose_model(request->model);
   if (!model) return call.refuse(with_reason(model.error(), "model"));
   if (!context_.engine.stats().ready) return call.refuse(engine_error());
+  if (const auto error = find_pictures(request->path)) return call.refuse(*error);
+  if (const auto error = check_model(*request, model->status)) return call.refuse(*error);
   const size_t busy = generations_.running().size() + measuring_.size();
   if (busy >= static_cast<size_t>(Generations::running_max)) {
     ApiError error;
@@ -96,14 +108,20 @@ void Site::generate(Call& call) {
     return call.refuse(error);
   }
   measuring_[request->key].push_back(call);
+  if (request->draw) request->draw->seed = drawing_seed(context_, request->draw->seed);
+  // A drawing's prompt is one line, and room for its codes is the engine's to find.
+  if (request->draw) return settle(request->key, begin(*request, model->status));
+  measure_first(*request, model->status);
+}
+
+void Site::measure_first(const GenerationRequest& request, const engine::ModelStatus& model) {
   using Size = base::Result<engine::PromptSize>;
   context_.engine.call<Size>(
-      [id = model->status.id, request = *request](engine::EngineClient& engine) {
-        return engine.prompt_size(id, prompt_of(request.system, request.path, request.thinking));
+      [id = model.id, request](engine::EngineClient& engine) {
+        return engine.prompt_size(
+            id, prompt_of(request.system, request.path, request.thinking, false));
       },
-      [this, request = *request, status = model->status](Size size) {
-        measured(request, status, size);
-      });
+      [this, request, model](Size size) { measured(request, model, size); });
 }
 
 void Site::measured(const GenerationRequest& request, const engine::ModelStatus& model,
@@ -122,7 +140,8 @@ void Site::measured(const GenerationRequest& request, const engine::ModelStatus&
 }
 
 // Adds the path and the place for the answer to the conversation.
-std::optional<ApiError> Site::write_path(const GenerationRequest& request, const std::string& model,
+std::optional<ApiError> Site::write_path(const GenerationRequest& request,
+                                         const engine::ModelStatus& model,
                                          chat::Conversation& into) {
   const bool continues = !request.path.back().from_person;
   std::vector<chat::Node> nodes = request.path;
@@ -140,6 +159,7 @@ std::optional<ApiError> Site::write_path(const GenerationRequest& request, const
     nodes.push_back(std::move(answer));
   }
   for (chat::Node& node : nodes) {
+    for (const chat::NodePicture& one : node.pictures) pictures_.taken(one.id);
     if (auto added = conversations_.add(into, std::move(node)); !added) {
       ApiError error = from_module(added.error());
       if (error.code == "context_length_exceeded") {
@@ -151,15 +171,41 @@ std::optional<ApiError> Site::write_path(const GenerationRequest& request, const
     }
   }
   chat::Node* answer = chat::Conversations::find_node(into, request.answer);
-  answer->model = model;
+  answer->model = model.id;
   answer->end.reset();
   answer->usage.reset();
+  if (request.draw) answer->drawing = blank_drawing(*request.draw, model.drawn_side);
   // What is continued is what the person sees, exactly.
   if (continues) {
     conversations_.replace(*answer, request.path.back().reasoning, request.path.back().content);
   }
-  into.model = model;
+  into.model = model.id;
   return std::nullopt;
+}
+
+engine::Request Site::engine_request(const GenerationRequest& request,
+                                     const engine::ModelStatus& model) const {
+  engine::Request out;
+  out.model = model.id;
+  out.account = site_account;
+  if (request.draw) {
+    engine::DrawPrompt prompt;
+    prompt.text = request.path.back().content;
+    prompt.pictures = request.draw->pictures;
+    prompt.guidance = request.draw->guidance;
+    out.prompt = std::move(prompt);
+    out.sampling.temperature = request.draw->temperature;
+    out.sampling.seed = request.draw->seed;
+    return out;
+  }
+  out.prompt = prompt_of(request.system, request.path, request.thinking, true);
+  SamplingFields sampling;
+  sampling.temperature = request.temperature;
+  sampling.top_p = request.top_p;
+  out.sampling = sampling_of(sampling, model.defaults);
+  out.tokens_max = request.tokens_max;
+  out.thinking_tokens_max = request.thinking_tokens_max;
+  return out;
 }
 
 Parsed<std::string> Site::begin(const GenerationRequest& request,
@@ -169,22 +215,13 @@ Parsed<std::string> Site::begin(const GenerationRequest& request,
       return refuse(409, "conflict", "that answer is being written already", "answer");
     }
   }
+  engine::Request out = engine_request(request, model);
   const bool fresh = conversations_.find(request.conversation) == nullptr;
   chat::Conversation& into = conversations_.open(request.conversation);
-  if (auto error = write_path(request, model.id, into)) {
+  if (auto error = write_path(request, model, into)) {
     if (fresh) conversations_.erase(request.conversation);
     return refuse(std::move(*error));
   }
-  engine::Request out;
-  out.model = model.id;
-  out.prompt = prompt_of(request.system, request.path, request.thinking);
-  SamplingFields sampling;
-  sampling.temperature = request.temperature;
-  sampling.top_p = request.top_p;
-  out.sampling = sampling_of(sampling, model.defaults);
-  out.tokens_max = request.tokens_max;
-  out.thinking_tokens_max = request.thinking_tokens_max;
-  out.account = site_account;
   std::string id =
       generations_.start(request.key, request.conversation, request.answer, std::move(out));
   streams_.state("conversations");
@@ -243,7 +280,7 @@ void Site::measure(Call& call) {
   context_.engine.call<Size>(
       [id = model->status.id, request = *request](engine::EngineClient& engine) {
         return engine.prompt_size(
-            id, prompt_of(request.system, request.path, engine::Thinking::by_default));
+            id, prompt_of(request.system, request.path, engine::Thinking::by_default, false));
       },
       [call](Size size) {
         if (!size) {

@@ -1,5 +1,6 @@
 // Parsing of POST /site/generations and /site/measure.
 #include <algorithm>
+#include <limits>
 
 #include "api/fields.h"
 #include "api/requests.h"
@@ -11,17 +12,11 @@ namespace {
 constexpr size_t path_nodes_max = 4'000;
 constexpr size_t system_bytes_max = 64 * 1024;
 
-bool is_id(std::string_view id) {
-  return id.size() >= 16 && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
-}
-
 std::string read_id(Fields& fields, std::string_view key) {
   fields.require(key);
   const std::string* id = fields.text(key, 64);
   if (id == nullptr) return "";
-  if (!is_id(*id)) {
+  if (!is_site_id(*id)) {
     fields.fault(422, "invalid_value", key,
                  fields.path_of(key) + " must be 16 to 64 lower-case hexadecimal digits");
   }
@@ -49,6 +44,52 @@ void check_size(Fields& fields, const base::Json& node, size_t bytes_max) {
       static_cast<int64_t>(bytes_max)));
 }
 
+// [{"id"}] of a question.
+void read_pictures(Fields& node, std::vector<chat::NodePicture>& out) {
+  const base::Json::Array* pictures = node.array("pictures", engine::pictures_seen_max);
+  for (size_t i = 0; pictures != nullptr && i < pictures->size(); ++i) {
+    Fields inner((*pictures)[i], fmt::format("{}[{}]", node.path_of("pictures"), i));
+    out.push_back({read_id(inner, "id"), nullptr});
+    if (auto error = inner.finish()) return node.fault(std::move(*error));
+  }
+}
+
+// {"side","pictures":[{"id"|null,"seed"}]} of an answer.
+void read_drawing(Fields& node, std::optional<chat::Drawing>& out) {
+  const base::Json* given = node.object("drawing");
+  if (given == nullptr) return;
+  chat::Drawing drawing;
+  Fields fields(*given, node.path_of("drawing"));
+  drawing.side = static_cast<int>(fields.integer("side", 0, 16'384).value_or(0));
+  const base::Json::Array* pictures = fields.array("pictures", engine::pictures_drawn_max);
+  for (size_t i = 0; pictures != nullptr && i < pictures->size(); ++i) {
+    Fields inner((*pictures)[i], fmt::format("{}[{}]", fields.path_of("pictures"), i));
+    drawing.done.push_back({inner.has("id") ? read_id(inner, "id") : "", nullptr});
+    const auto seed = inner.integer("seed", 0, std::numeric_limits<int64_t>::max());
+    drawing.seeds.push_back(static_cast<uint64_t>(seed.value_or(0)));
+    if (auto error = inner.finish()) return node.fault(std::move(*error));
+  }
+  if (auto error = fields.finish()) return node.fault(std::move(*error));
+  drawing.count = static_cast<int>(drawing.done.size());
+  out = std::move(drawing);
+}
+
+void read_draw_wish(Fields& fields, std::optional<DrawWish>& out) {
+  const base::Json* given = fields.object("draw");
+  if (given == nullptr) return;
+  DrawWish wish;
+  Fields inner(*given, "draw");
+  wish.pictures =
+      static_cast<int>(inner.integer("pictures", 1, engine::pictures_drawn_max).value_or(1));
+  if (const auto seed = inner.integer("seed", 0, std::numeric_limits<int64_t>::max())) {
+    wish.seed = static_cast<uint64_t>(*seed);
+  }
+  wish.guidance = inner.number("guidance", 0, engine::guidance_max).value_or(wish.guidance);
+  wish.temperature = inner.number("temperature", 0, 2).value_or(wish.temperature);
+  if (auto error = inner.finish()) return fields.fault(std::move(*error));
+  out = wish;
+}
+
 chat::Node read_node(Fields& fields, const base::Json& json, size_t index,
                      const std::string& parent, size_t bytes_max) {
   check_size(fields, json, bytes_max);
@@ -68,6 +109,11 @@ chat::Node read_node(Fields& fields, const base::Json& json, size_t index,
   if (const std::string* content = inner.text("content", bytes_max)) node.content = *content;
   if (const std::string* text = inner.text("reasoning", bytes_max)) node.reasoning = *text;
   if (const std::string* model = inner.text("model", limits::model_bytes_max)) node.model = *model;
+  if (node.from_person) {
+    read_pictures(inner, node.pictures);
+  } else {
+    read_drawing(inner, node.drawing);
+  }
   // The page sends a node as it got it; these are the server's own to say.
   inner.ignore({"end", "usage", "created_unix_ms"});
   if (auto error = inner.finish()) fields.fault(std::move(*error));
@@ -88,7 +134,8 @@ void read_path(Fields& fields, size_t bytes_max, const std::string& answer,
   for (size_t i = 0; i < path->size() && fields.ok(); ++i) {
     out.push_back(read_node(fields, (*path)[i], i, i == 0 ? "" : out.back().id, bytes_max));
   }
-  const bool ends_well = !out.empty() && (out.back().from_person || out.back().id == answer);
+  const bool ends_well = !out.empty() && (out.back().from_person ||
+                                          (out.back().id == answer && !out.back().drawing));
   if (fields.ok() && !ends_well) {
     fields.fault(422, "invalid_value", "path",
                  "path must end with a question, or with the answer that is to be continued");
@@ -125,6 +172,11 @@ Parsed<GenerationRequest> parse_generation_request(const base::Json& body,
   out.temperature = fields.number("temperature", 0, 2);
   out.top_p = fields.number("top_p", 0, 1);
   if (const std::string* text = fields.text("system", system_bytes_max)) out.system = *text;
+  read_draw_wish(fields, out.draw);
+  if (out.draw && fields.ok() && (!out.path.back().from_person || !out.path.back().pictures.empty())) {
+    fields.fault(422, "invalid_value", "path",
+                 "path must end with a question without pictures: what is to be drawn");
+  }
   if (auto error = fields.finish()) return refuse(std::move(*error));
   return out;
 }
@@ -144,13 +196,31 @@ Parsed<MeasureRequest> parse_measure_request(const base::Json& body, size_t mess
   return out;
 }
 
+bool is_site_id(std::string_view id) {
+  return id.size() >= 16 && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
+}
+
 std::vector<engine::Message> messages_of(const std::string& system,
-                                         const std::vector<chat::Node>& path) {
+                                         const std::vector<chat::Node>& path, bool with_pictures) {
   std::vector<engine::Message> out;
-  if (!system.empty())
-    out.push_back({.role = "system", .content = system, .name = "", .reasoning_content = ""});
-  for (const chat::Node& node : path) {
+  if (!system.empty()) {
     engine::Message message;
+    message.role = "system";
+    message.content = system;
+    out.push_back(std::move(message));
+  }
+  for (const chat::Node& node : path) {
+    if (node.drawing) {
+      if (!out.empty() && out.back().role == "user") out.pop_back();
+      continue;
+    }
+    engine::Message message;
+    for (const chat::NodePicture& one : node.pictures) {
+      const bool known = with_pictures && one.picture != nullptr;
+      message.pictures.push_back({0, known ? one.picture->bytes : std::string()});
+    }
     message.role = node.from_person ? "user" : "assistant";
     message.content = node.content;
     message.reasoning_content = node.from_person ? "" : node.reasoning;

@@ -9,7 +9,15 @@ namespace {
 constexpr uint64_t node_overhead_bytes = 256;
 
 uint64_t bytes_of(const Node& node) {
-  return node.content.size() + node.reasoning.size() + node_overhead_bytes;
+  uint64_t sum = node.content.size() + node.reasoning.size() + node_overhead_bytes;
+  const auto add = [&](const std::vector<NodePicture>& pictures) {
+    for (const NodePicture& one : pictures) {
+      sum += node_overhead_bytes + (one.picture != nullptr ? one.picture->bytes.size() : 0);
+    }
+  };
+  add(node.pictures);
+  if (node.drawing) add(node.drawing->done);
+  return sum;
 }
 
 uint64_t bytes_of(const Conversation& conversation) {
@@ -158,6 +166,15 @@ void Conversations::replace(Node& node, std::string reasoning, std::string conte
   node.reasoning = std::move(reasoning);
   node.content = std::move(content);
   bytes_ += bytes_of(node);
+}
+
+void Conversations::put_drawn(Conversation& conversation, std::string_view node, size_t index,
+                              std::shared_ptr<const Picture> picture) {
+  Node* at = find_node(conversation, node);
+  if (at == nullptr || !at->drawing || index >= at->drawing->done.size()) return;
+  bytes_ -= bytes_of(*at);
+  at->drawing->done[index] = {picture->id, std::move(picture)};
+  bytes_ += bytes_of(*at);
 }
 
 bool Conversations::erase(std::string_view id) {

@@ -15,11 +15,19 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "chat/pictures.h"
 #include "engine/engine.h"
 
 namespace chat {
 
 enum class AnswerEnd : uint8_t { stop, length, cancelled, engine_died, server_stopped, failed };
+
+// An answer that is pictures.
+struct Drawing {
+  int count = 1, side = 0;        // how many, and the pixels of each, each way
+  std::vector<uint64_t> seeds;    // of each
+  std::vector<NodePicture> done;  // of each; no bytes: not drawn (yet)
+};
 
 struct Node {
   std::string id;
@@ -27,6 +35,8 @@ struct Node {
   bool from_person = false;
   std::string content;
   std::string reasoning;
+  std::vector<NodePicture> pictures;  // of a person's message: shown before its text
+  std::optional<Drawing> drawing;     // of an answer
   std::string model;
   std::optional<AnswerEnd> end;  // absent: still being written, or a person's
   std::optional<engine::Usage> usage;
@@ -45,7 +55,7 @@ struct Conversation {
 struct ConversationLimits {
   int conversations_max = 200;
   int nodes_max = 5'000;              // of one conversation
-  uint64_t bytes_max = 128ull << 20;  // of all
+  uint64_t bytes_max = 256ull << 20;  // of all, pictures included
   uint64_t message_bytes_max = 1ull << 20;
   int title_characters_max = 200;
 };
@@ -69,6 +79,9 @@ class Conversations {
   void append(Conversation& conversation, std::string_view node, std::string_view reasoning,
               std::string_view content);
   void replace(Node& node, std::string reasoning, std::string content);
+  // Picture `index` of the drawing of `node` is there.
+  void put_drawn(Conversation& conversation, std::string_view node, size_t index,
+                 std::shared_ptr<const Picture> picture);
   void touch(Conversation& conversation);
   bool erase(std::string_view id);
   // The node and what hangs below it; how many that were.

@@ -89,17 +89,33 @@ bool Connection::read_head() {
   const auto size = scan_.scan(in_, server_.limits);
   if (!size) return refuse(size.error(), server_.malformed), false;
   if (!*size) return false;
-  auto head = parse_head(std::string_view(in_).substr(0, **size), server_.limits);
+  ServerLimits widest = server_.limits;
+  widest.body_bytes_max = std::max(widest.body_bytes_max, widest.large_body_bytes_max);
+  auto head = parse_head(std::string_view(in_).substr(0, **size), widest);
   if (!head) return refuse(head.error(), server_.malformed), false;
   in_.erase(0, **size);
-  begin_body(std::move(*head));
+  const int64_t bytes_max = body_bytes_max(*head);
+  if (head->content_length > bytes_max) {
+    return refuse({413, "The body is larger than this server takes."}, server_.malformed), false;
+  }
+  begin_body(std::move(*head), bytes_max);
   return state_ == State::body;
 }
 
-void Connection::begin_body(RequestHead head) {
+// Only who may send a large body is asked about: for all others the common limit is decided without
+// a look at the request.
+int64_t Connection::body_bytes_max(const RequestHead& head) const {
+  const ServerLimits& limits = server_.limits;
+  const bool asks = head.chunked || head.content_length > limits.body_bytes_max;
+  const bool large = asks && server_.large_body && server_.large_body(head.request);
+  return large ? std::max(limits.large_body_bytes_max, limits.body_bytes_max)
+               : limits.body_bytes_max;
+}
+
+void Connection::begin_body(RequestHead head, int64_t bytes_max) {
   head_ = std::make_unique<RequestHead>(std::move(head));
   keep_alive_ = head_->keep_alive;
-  decoder_ = head_->chunked ? BodyDecoder::chunked(server_.limits.body_bytes_max)
+  decoder_ = head_->chunked ? BodyDecoder::chunked(bytes_max)
                             : BodyDecoder::counted(head_->content_length);
   state_ = State::body;
   since_ms_ = now_ms();

@@ -30,10 +30,12 @@ inline constexpr size_t scratch_bytes = 64 * 1024;
 // What connections share; the server.
 class ConnectionHost {
  public:
-  ConnectionHost(ServerLimits limits_given, Handler handler_given, FaultForm fault_form_given)
+  ConnectionHost(ServerLimits limits_given, Handler handler_given, FaultForm fault_form_given,
+                 LargeBody large_body_given)
       : limits(limits_given),
         handler(std::move(handler_given)),
         fault_form(std::move(fault_form_given)),
+        large_body(std::move(large_body_given)),
         loop(Loop::make()),
         table(limits.connections_max, limits.connections_per_prefix_max),
         scratch(std::make_unique<char[]>(scratch_bytes)) {}
@@ -48,6 +50,7 @@ class ConnectionHost {
   const ServerLimits limits;
   const Handler handler;
   const FaultForm fault_form;
+  const LargeBody large_body;
   const std::shared_ptr<Loop> loop;
   const base::SystemClock clock;
   ConnectionTable table;
@@ -81,7 +84,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void process();
   bool read_head();  // false: wait for more, or refused
   bool read_body();
-  void begin_body(RequestHead head);
+  int64_t body_bytes_max(const RequestHead& head) const;
+  void begin_body(RequestHead head, int64_t bytes_max);
   void dispatch();
   void refuse(const HttpFault& fault, std::atomic<int64_t>& counter);
   void look();

@@ -72,7 +72,7 @@ class ExchangeImpl final : public Exchange {
     if (outbox_->gone || outbox_->ended || !outbox_->is_stream) return false;
     if (bytes.empty()) return true;
     const size_t unsent = outbox_->pending.size() + outbox_->taken_unsent;
-    if (bytes.size() > buffer_bytes_max_ || unsent > buffer_bytes_max_ - bytes.size()) {
+    if (unsent > buffer_bytes_max_) {
       outbox_->overflowed = true;
       outbox_->ended = true;
       outbox_->aborted = true;

@@ -29,7 +29,8 @@ constexpr int stop_grace_ms = 2'000;
 
 class ServerImpl final : public Server, public ConnectionHost {
  public:
-  ServerImpl(int listener, ServerLimits limits, Handler handler, FaultForm fault_form);
+  ServerImpl(int listener, ServerLimits limits, Handler handler, FaultForm fault_form,
+             LargeBody large_body);
   ~ServerImpl() override;
 
   bool start();  // false: the listener cannot be watched
@@ -72,8 +73,9 @@ class ServerImpl final : public Server, public ConnectionHost {
 
 // ---- the server --------------------------------------------------------------------------------
 
-ServerImpl::ServerImpl(int listener, ServerLimits limits, Handler handler, FaultForm fault_form)
-    : ConnectionHost(limits, std::move(handler), std::move(fault_form)),
+ServerImpl::ServerImpl(int listener, ServerLimits limits, Handler handler, FaultForm fault_form,
+                       LargeBody large_body)
+    : ConnectionHost(limits, std::move(handler), std::move(fault_form), std::move(large_body)),
       listener_(loop->watch(listener)),
       timer_(loop->timer()),
       stop_timer_(loop->timer()),
@@ -266,9 +268,10 @@ void ServerImpl::end_if_stopped() {
 }  // namespace
 
 base::Result<std::unique_ptr<Server>> make_server(int listener, ServerLimits limits,
-                                                  Handler handler, FaultForm fault_form) {
-  auto server =
-      std::make_unique<ServerImpl>(listener, limits, std::move(handler), std::move(fault_form));
+                                                  Handler handler, FaultForm fault_form,
+                                                  LargeBody large_body) {
+  auto server = std::make_unique<ServerImpl>(listener, limits, std::move(handler),
+                                             std::move(fault_form), std::move(large_body));
   if (!server->start()) {
     return base::fail(base::ErrorKind::io, "the event loop cannot start",
                       "the kernel refuses to watch the listening socket");

@@ -2,6 +2,7 @@
 // connection, and deadlines under test are set to tens of milliseconds.
 #include "net/server.h"
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <condition_variable>
 #include <cstring>
@@ -82,11 +83,13 @@ class Client {
 
 class Running {
  public:
-  explicit Running(Handler handler, ServerLimits limits = {}, FaultForm fault_form = {}) {
+  explicit Running(Handler handler, ServerLimits limits = {}, FaultForm fault_form = {},
+                   LargeBody large_body = {}) {
     auto listener = open_listener("127.0.0.1", 0);
     EXPECT_TRUE(listener.has_value());
     port = *listener_port(*listener);
-    auto made = make_server(*listener, limits, std::move(handler), std::move(fault_form));
+    auto made = make_server(*listener, limits, std::move(handler), std::move(fault_form),
+                            std::move(large_body));
     EXPECT_TRUE(made.has_value());
     server = std::move(*made);
     thread_ = std::thread([this] { server->run(); });
@@ -398,6 +401,43 @@ TEST(Server, AStreamsBufferIsBounded) {
   EXPECT_LT(written, 8 << 20);  // 64 KiB here, the rest in the kernel's two buffers
   left.get_future().wait();
   EXPECT_EQ(running.server->stats().overflowed, 1);
+}
+
+TEST(Server, OneLargeWriteIsTakenWhereNothingWaits) {
+  Shelf shelf;
+  Running running(shelf.handler(), {.stream_buffer_bytes_max = 64 * 1024});
+  Client client(running.port);
+  client.send(get);
+  auto exchange = shelf.take();
+  exchange->begin_stream(200, {});
+  EXPECT_TRUE(exchange->write(std::string(1 << 20, 'x') + ";"));
+  const std::string got = client.until(";");
+  EXPECT_EQ(std::count(got.begin(), got.end(), 'x'), 1 << 20);
+  exchange->end_stream();
+}
+
+TEST(Server, OnlyWhoIsVouchedForMaySendALargeBody) {
+  const ServerLimits limits{.body_bytes_max = 1000, .large_body_bytes_max = 100'000};
+  Running running(echo, limits, {}, [](const Request& head) {
+    return head.path == "/pictures" && head.header("x-key") == "right";
+  });
+  const auto status = [&](const std::string& path, const std::string& key, const std::string& body,
+                          bool chunked) {
+    Client client(running.port);
+    std::string text = "POST " + path + " HTTP/1.1\r\nHost: x\r\nX-Key: " + key + "\r\n";
+    text += chunked ? "Transfer-Encoding: chunked\r\n\r\n" +
+                          fmt::format("{:x}\r\n{}\r\n0\r\n\r\n", body.size(), body)
+                    : fmt::format("Content-Length: {}\r\n\r\n{}", body.size(), body);
+    client.send(text);
+    return client.until("\r\n").substr(9, 3);
+  };
+  for (const bool chunked : {false, true}) {
+    EXPECT_EQ(status("/pictures", "right", std::string(90'000, 'x'), chunked), "200");
+    EXPECT_EQ(status("/pictures", "right", std::string(100'001, 'x'), chunked), "413");
+    EXPECT_EQ(status("/pictures", "wrong", std::string(1'001, 'x'), chunked), "413");
+    EXPECT_EQ(status("/other", "right", std::string(1'001, 'x'), chunked), "413");
+    EXPECT_EQ(status("/other", "wrong", std::string(1'000, 'x'), chunked), "200");
+  }
 }
 
 TEST(Server, AStalledReaderDelaysNobody) {

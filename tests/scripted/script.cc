@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <optional>
 
+#include "api/sketch_png.h"
+
 namespace scripted {
 namespace {
 
@@ -87,6 +89,7 @@ class Builder {
     if (verb == "length") return end(engine::EndReason::length, false);
     if (verb == "full") return end(engine::EndReason::length, true);
     if (verb == "fail") return end(engine::EndReason::failed, false);
+    if (verb == "sketch") return sketch(reader);
     if (verb == "refuse") return script.refused = true;
     if (verb == "context") {
       script.tokens_per_exchange = reader.first_number(0);
@@ -111,9 +114,60 @@ class Builder {
     }
   }
 
+  // From now on "sketch" draws; what it leaves out comes at the end.
+  void draw(int pictures) { pictures_ = pictures; }
+  void finish_drawing() {
+    while (rows_drawn_ < drawn_grid) sketch_row(200);
+    for (int i = 0; i < pictures_; ++i) {
+      const uint64_t seed = seed_ + static_cast<uint64_t>(i);
+      engine::Drawn event;
+      event.picture = i;
+      event.seed = seed;
+      std::string colours;
+      for (int row = 0; row < drawn_grid; ++row) colours += colours_of(seed, row);
+      event.png = api::sketch_png(drawn_grid, colours, drawn_side);
+      event.codes.assign(drawn_grid * drawn_grid, static_cast<int32_t>(seed % 1000));
+      push({Step::Kind::event, 20'000, std::move(event), false});
+    }
+  }
+
   Script script;
 
  private:
+  // A sky, a moon somewhere, the sea.
+  static std::string colours_of(uint64_t seed, int row) {
+    const int moon_x = 3 + static_cast<int>(mixed(seed, 1) % 18);
+    const int moon_y = 3 + static_cast<int>(mixed(seed, 2) % 8);
+    const int warm = static_cast<int>(mixed(seed, 3) % 90);
+    std::string out;
+    for (int x = 0; x < drawn_grid; ++x) {
+      const int dx = x - moon_x, dy = row - moon_y;
+      const bool moon = dx * dx + dy * dy < 8, sea = row > 15;
+      const int wave = static_cast<int>(mixed(seed, static_cast<uint64_t>(row * 100 + x)) % 24);
+      out += static_cast<char>(moon ? 245 : sea ? 20 + wave : 40 + warm + row * 4);
+      out += static_cast<char>(moon ? 225 : sea ? 70 + wave : 60 + row * 6);
+      out += static_cast<char>(moon ? 160 : sea ? 110 + wave : 130 + row * 3);
+    }
+    return out;
+  }
+  void sketch_row(double rate) {
+    for (int i = 0; i < pictures_; ++i) {
+      engine::SketchRow event;
+      event.picture = i;
+      event.row = rows_drawn_;
+      event.rows = drawn_grid;
+      event.colours = colours_of(seed_ + static_cast<uint64_t>(i), rows_drawn_);
+      const auto delay_us = static_cast<int64_t>(i == 0 ? second_us / rate : 0);
+      push({Step::Kind::event, delay_us, std::move(event), false});
+    }
+    ++rows_drawn_;
+  }
+  bool sketch(const Reader& reader) {
+    const int count = reader.first_number(1);
+    for (int i = 0; i < count && rows_drawn_ < drawn_grid; ++i) sketch_row(rate_of(reader));
+    return true;
+  }
+
   // "still [at F]": the one part of `parts` that is to be said; -1: all of them, in their time.
   static int still_at(const Reader& reader, int parts) {
     Reader copy(reader);
@@ -202,6 +256,7 @@ class Builder {
 
   uint64_t seed_;
   int index_ = 0;
+  int pictures_ = 0, rows_drawn_ = 0;
   int64_t carried_us_ = 0;
 };
 
@@ -224,13 +279,11 @@ std::vector<std::string> pieces_of(const std::string& text) {
   return out;
 }
 
-Script script_of(const std::string& prompt, uint64_t seed) {
-  Builder builder(seed);
-  constexpr std::string_view mark = "/script";
-  if (!prompt.starts_with(mark)) {
-    builder.add("stream 24 at 200");
-    return std::move(builder.script);
-  }
+namespace {
+
+constexpr std::string_view mark = "/script";
+
+void add_steps(Builder& builder, const std::string& prompt) {
   std::string_view rest = std::string_view(prompt).substr(mark.size());
   while (!rest.empty()) {
     Reader reader(rest);
@@ -242,6 +295,25 @@ Script script_of(const std::string& prompt, uint64_t seed) {
     builder.add(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
+}
+
+}  // namespace
+
+Script script_of(const std::string& prompt, uint64_t seed) {
+  Builder builder(seed);
+  if (prompt.starts_with(mark)) {
+    add_steps(builder, prompt);
+  } else {
+    builder.add("stream 24 at 200");
+  }
+  return std::move(builder.script);
+}
+
+Script drawing_of(const engine::DrawPrompt& prompt, uint64_t seed) {
+  Builder builder(seed);
+  builder.draw(prompt.pictures);
+  if (prompt.text.starts_with(mark)) add_steps(builder, prompt.text);
+  builder.finish_drawing();
   return std::move(builder.script);
 }
 

@@ -17,6 +17,13 @@
 //   context N                   the prompt measures N tokens for each exchange in it
 //   refuse                      start() refuses: the engine is starting
 //
+// What is to be drawn may be commanded too:
+//
+//   sketch N [at R/s]           the next N rows of every picture
+//   gate | hold | die | fail    as above
+//
+// then come the rows that are left, and the pictures: the same ones for the same seed.
+//
 // Anything else is answered with 24 words at 200 a second. Words of filler ("tokens", "then") are
 // skipped, so "/script think 50 tokens at 30/s; stream 200 tokens at 60/s" reads well.
 #pragma once
@@ -44,6 +51,10 @@ struct Script {
 
 // `seed` picks the words.
 Script script_of(const std::string& prompt, uint64_t seed);
+
+// What is drawn: rows of 24 codes, then each picture with seed, seed + 1, ….
+constexpr int drawn_side = 384, drawn_grid = 24;
+Script drawing_of(const engine::DrawPrompt& prompt, uint64_t seed);
 
 // Text cut into the pieces that this engine calls tokens: a run of white space and the word after
 // it, at most 16 bytes, never inside a character.

@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t restart_us = 1'500'000;  // after "die"
 constexpr size_t pieces_max = 1'000'000;
+constexpr int picture_tokens = 576;
 constexpr int64_t never_us = std::numeric_limits<int64_t>::max();
 
 base::Error restarting() {
@@ -27,6 +28,19 @@ int exchanges_of(const engine::ChatPrompt& prompt) {
   return static_cast<int>(
       std::count_if(prompt.messages.begin(), prompt.messages.end(),
                     [](const engine::Message& message) { return message.role == "user"; }));
+}
+
+// What is said about pictures in the last question, unless that is a script: how many there are,
+// and of each its size and what stands before it.
+std::string seen_in(const engine::ChatPrompt& prompt) {
+  if (prompt.messages.empty()) return "";
+  const engine::Message& last = prompt.messages.back();
+  if (last.pictures.empty() || last.content.starts_with("/script")) return "";
+  std::string out = fmt::format("I see {} pictures:", last.pictures.size());
+  for (const engine::Picture& picture : last.pictures) {
+    out += fmt::format(" {} bytes after {} of text,", picture.bytes.size(), picture.at);
+  }
+  return out + " and nothing more.";
 }
 
 std::string text_of(const engine::ChatPrompt& prompt) {
@@ -66,11 +80,15 @@ base::Result<void> ScriptedClient::start(engine::Request request, engine::EventS
   const uint64_t seed = request.sampling.temperature == 0 ? 1 : playing.usage.seed;
   std::string prompt;
   if (const auto* chat = std::get_if<engine::ChatPrompt>(&request.prompt)) {
-    playing.script = script_of(last_question(*chat), seed);
+    const std::string seen = seen_in(*chat);
+    playing.script = script_of(seen.empty() ? last_question(*chat) : "/script say " + seen, seed);
     playing.prompt_pieces = pieces_of(text_of(*chat));
   } else if (const auto* text = std::get_if<engine::TextPrompt>(&request.prompt)) {
     playing.script = script_of(text->text, seed);
     playing.prompt_pieces = pieces_of(text->text);
+  } else if (const auto* draw = std::get_if<engine::DrawPrompt>(&request.prompt)) {
+    playing.script = drawing_of(*draw, playing.usage.seed);
+    playing.prompt_pieces = pieces_of(draw->text);
   } else {
     for (int32_t id : std::get<engine::IdsPrompt>(request.prompt).ids) {
       if (static_cast<size_t>(id) >= pieces_.size()) {
@@ -185,6 +203,7 @@ int64_t ScriptedClient::advance(Playing& playing, int64_t now_us, bool& ended) {
         return never_us;
       }
     } else if (!skipped) {
+      note_drawing(playing, step.event);
       playing.read_shown |= std::holds_alternative<engine::Reading>(step.event);
       playing.sink(playing.request.id, step.event);
     }
@@ -207,6 +226,20 @@ void ScriptedClient::emit_prompt(Playing& playing) {
     token.token = token_of(playing.prompt_pieces[i], playing.request.logprobs_top);
     token.has_logprob = i > 0;
     playing.sink(playing.request.id, token);
+  }
+}
+
+// Rows and pictures are counted as what they are made of.
+void ScriptedClient::note_drawing(Playing& playing, const engine::Event& event) {
+  const bool row = std::holds_alternative<engine::SketchRow>(event);
+  const auto* drawn = std::get_if<engine::Drawn>(&event);
+  if (!row && drawn == nullptr) return;
+  if (playing.reading_us < 0) emit_prompt(playing);
+  if (playing.first_us < 0) playing.first_us = now_us();
+  if (row) ++stats_.steps;
+  if (drawn != nullptr) {
+    playing.usage.completion_tokens += static_cast<int>(drawn->codes.size());
+    stats_.generated_tokens += drawn->codes.size();
   }
 }
 
@@ -335,7 +368,15 @@ std::vector<engine::ModelStatus> ScriptedClient::models() {
   large.context_tokens = context_of(large.id);
   large.loaded = false;
   large.starter = false;
-  return {small, large};
+  if (!options_.janus) return {small, large};
+  engine::ModelStatus janus = small;
+  janus.id = "Janus-Pro-1B";
+  janus.starter = false;
+  janus.thinking = engine::ThinkingSupport::never;
+  janus.sees = true;
+  janus.picture_tokens = picture_tokens;
+  janus.drawn_side = drawn_side;
+  return {small, large, janus};
 }
 
 engine::EngineStats ScriptedClient::stats() {
@@ -373,6 +414,9 @@ base::Result<engine::PromptSize> ScriptedClient::prompt_size(const std::string& 
   const int forced = script_of(last_question(prompt), 1).tokens_per_exchange;
   size.tokens =
       forced >= 0 ? forced * exchanges : static_cast<int>(pieces_of(text_of(prompt)).size());
+  for (const engine::Message& message : prompt.messages) {
+    size.tokens += picture_tokens * static_cast<int>(message.pictures.size());
+  }
   if (size.tokens < size.context_tokens) return size;
   // As if all exchanges were of one length.
   const int fitting = (size.context_tokens - 1) * exchanges / size.tokens;

@@ -22,6 +22,7 @@ struct ScriptedOptions {
   bool unusable = false;  // there is a file, but it is no model
   bool opening = false;   // which models there are is not known yet, and stays so
   bool starter = false;
+  bool janus = false;  // there is a model besides that sees and draws
   engine::ThinkingSupport thinking = engine::ThinkingSupport::optional;
 };
 
@@ -63,6 +64,7 @@ class ScriptedClient final : public engine::EngineClient {
   int64_t advance(Playing& playing, int64_t now_us, bool& ended);
   bool emit_delta(Playing& playing, engine::Delta delta);
   void emit_prompt(Playing& playing);
+  void note_drawing(Playing& playing, const engine::Event& event);
   void end(Playing& playing, engine::End event);
   void die();
   int32_t id_of(const std::string& piece);

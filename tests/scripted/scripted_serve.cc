@@ -3,8 +3,8 @@
 // {"setup_code"} whenever a code was used up and the next one holds. Ends on SIGTERM or SIGINT.
 //
 // usage: scripted_serve [--port N] [--web DIR] [--state DIR] [--context TOKENS] [--no-models]
-//                       [--unusable] [--opening] [--starter] [--thinking never|optional|always]
-//                       [--api-key KEY]
+//                       [--unusable] [--opening] [--starter] [--janus]
+//                       [--thinking never|optional|always] [--api-key KEY]
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -43,6 +43,10 @@ std::optional<Arguments> parse(int argc, char** argv) {
     if (name == "--unusable") {
       out.engine.models = false;
       out.engine.unusable = true;
+      continue;
+    }
+    if (name == "--janus") {
+      out.engine.janus = true;
       continue;
     }
     if (name == "--starter") {
@@ -114,7 +118,7 @@ base::Result<void> serve(const Arguments& arguments, const std::string& state,
                                                {"state_dir", state}});
   ASSIGN(auto service, api::make_service(std::move(options)));
   ASSIGN(auto server, net::make_server(listener, net::ServerLimits{}, service->handler(),
-                                       service->fault_form()));
+                                       service->fault_form(), service->large_body()));
   service->attach(*server);
   std::thread waiter([&] {
     int signal = 0;

@@ -16,11 +16,14 @@ import {
   takeBackWaiting,
   waitInLine,
 } from '../stores/chat';
+import { composerBox } from '../stores/box';
 import type { Conversation } from '../stores/conversation';
 import type { Live } from '../stores/live';
+import { blindTo, chipsOf, drawMode, putChips } from '../stores/pictures';
 import { coarse, prefs, setPrefs } from '../stores/prefs';
 import { model } from '../stores/session';
 import { overlay, question, say } from '../stores/ui';
+import { AttachButton, Chips, DrawToggle, onPaste, useDrop } from './attach';
 import { enterSends } from './enter';
 import { Icon } from './icons';
 import { Menu } from './menu';
@@ -31,8 +34,6 @@ const sendingAfterMs = 1000;
 
 /** What was typed before the script was there: the page's first textarea is in the HTML. */
 export const early = { text: '', start: 0, end: 0, focused: false };
-
-export const composerBox: { current: HTMLTextAreaElement | null } = { current: null };
 
 function draftName(conversation: Conversation): string {
   return conversation.state.peek() === 'new' ? 'new' : conversation.id;
@@ -119,10 +120,11 @@ interface SendProps {
   live: Live | null;
   empty: boolean;
   sending: boolean;
+  blind: boolean;
   onSend: () => void;
 }
 
-function SendOrStop({ live, empty, sending, onSend }: SendProps) {
+function SendOrStop({ live, empty, sending, blind, onSend }: SendProps) {
   const since = useRef(0);
   const wasLive = useRef(false);
   if (live !== null && !wasLive.current) since.current = performance.now();
@@ -155,9 +157,9 @@ function SendOrStop({ live, empty, sending, onSend }: SendProps) {
       class="send"
       aria-label={label}
       onClick={onSend}
-      disabled={empty || sending || barred}
+      disabled={empty || sending || barred || blind}
       title={barred ? t('offline.send') : undefined}
-      aria-describedby={barred ? 'offline-banner' : undefined}
+      aria-describedby={barred ? 'offline-banner' : blind ? 'blind-note' : undefined}
     >
       <Icon name="up" />
       <span>{label}</span>
@@ -228,14 +230,20 @@ export function Composer() {
 
   const submit = async (): Promise<void> => {
     const words = text.peek();
-    if (words.trim() === '' || sending || offline.peek()) return;
+    if (words.trim() === '' || sending || offline.peek() || blindTo(conversation)) return;
     const name = draftName(conversation);
+    const pictures = chipsOf(conversation)
+      .peek()
+      .map(({ id }) => id);
+    const draw = drawMode.peek() ? { pictures: 1 } : null;
     if (conversation.live.peek() !== null) {
+      if (pictures.length > 0 || draw !== null) return say(t('pic.wait'));
       if (conversation.waiting.peek() !== null) return say(t('wait.line'));
       waitInLine(conversation, words);
-    } else if (!(await send(conversation, words))) {
+    } else if (!(await send(conversation, words, { pictures, draw }))) {
       return;
     }
+    putChips(conversation, []);
     void writeDraft(name, '');
     if (text.peek() === words) put('');
     keep();
@@ -258,32 +266,40 @@ export function Composer() {
     }
   };
 
+  const dropping = useDrop(conversation);
+  const words = t(drawMode.value ? 'draw.ask' : 'ask');
+
   return (
     <div class="composer">
       <Waiting conversation={conversation} />
       <div
-        class="composer-box"
+        class={dropping ? 'composer-box dropping' : 'composer-box'}
         onClick={(e) => e.target === e.currentTarget && box.current!.focus()}
       >
+        <Chips conversation={conversation} />
         <textarea
           id="box"
           ref={box}
           dir="auto"
           rows={1}
-          placeholder={t('ask')}
-          aria-label={t('ask')}
+          placeholder={dropping ? t('pic.drop') : words}
+          aria-label={words}
           enterkeyhint={coarse.matches ? 'enter' : 'send'}
           onInput={onInput}
           onKeyDown={onKeyDown}
+          onPaste={(event) => onPaste(conversation, event)}
           onCompositionEnd={(event) => (composedAt.current = event.timeStamp)}
         />
         <div class="composer-row">
-          <ThinkControl />
+          <AttachButton conversation={conversation} />
+          <DrawToggle conversation={conversation} />
+          {!drawMode.value && <ThinkControl />}
           <span class="grow" />
           <SendOrStop
             live={live}
             empty={text.value.trim() === ''}
             sending={sending}
+            blind={blindTo(conversation)}
             onSend={() => void submit()}
           />
         </div>

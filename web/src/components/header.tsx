@@ -15,6 +15,8 @@ function facts(m: Model): string {
   const parts = [m.quantization, bytes(m.weight_bytes), state];
   parts.push(t('models.reads', { n: number(m.context_tokens) }));
   if (m.thinking !== 'never') parts.push(t('models.thinks'));
+  if (m.sees) parts.push(t('models.sees'));
+  if (m.drawn_side) parts.push(t('models.draws'));
   return parts.filter(Boolean).join(' · ');
 }
 

@@ -22,6 +22,7 @@ const paths = {
   save: 'M10 3v9M6 8.5l4 4 4-4M4 16h12',
   think: 'M10 3a5 5 0 0 0-3 9v2h6v-2a5 5 0 0 0-3-9ZM8 17h4',
   dots: 'M5 10h.01M10 10h.01M15 10h.01',
+  picture: 'M3 4h14v12H3zM3 13l4-4 3.5 3.5L13 10l4 4M13 7.5h.01',
   back: 'M16 10H4M9 5l-5 5 5 5',
 };
 

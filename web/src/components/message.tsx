@@ -14,8 +14,10 @@ import { directionOf } from '../text/direction';
 import { IconButton } from './button';
 import { enterSends } from './enter';
 import { Icon, type IconName } from './icons';
+import { Drawing } from './drawing';
 import { Markdown } from './markdown';
 import { Menu } from './menu';
+import { QuestionPictures } from './picture';
 import { Progress } from './progress';
 import { Thinking } from './thinking';
 import { Ended, Unsent } from './trouble';
@@ -162,7 +164,8 @@ function Question({ conversation, node, last }: PartProps) {
   }
   return (
     <>
-      <Bubble text={node.content} unsent={unsent} />
+      <QuestionPictures node={node} />
+      {node.content !== '' && <Bubble text={node.content} unsent={unsent} />}
       <div class="actions" role="group" aria-label={t('actions')}>
         <Actions last={last} list={[copy, edit, deletion(conversation, node)]} />
         <Versions conversation={conversation} node={node} />
@@ -280,6 +283,7 @@ function Answer({ conversation, node, last }: PartProps) {
   const thinks = (live !== null && live.reasoning.value !== '') || Boolean(node.reasoning);
   const why = live?.ending.value?.message ?? '';
   const copy = useCopy(node.content);
+  const copying = node.drawing === undefined ? [copy] : [];
   const again: Action = {
     icon: 'again',
     label: t('again'),
@@ -287,17 +291,23 @@ function Answer({ conversation, node, last }: PartProps) {
   };
   return (
     <>
-      {thinks && <Thinking node={node} live={live} />}
-      <Markdown key={node.id} id={node.id} text={node.content} live={live} />
-      {busy && <Progress live={live} />}
+      {node.drawing !== undefined ? (
+        <Drawing conversation={conversation} node={node} live={live} />
+      ) : (
+        <>
+          {thinks && <Thinking node={node} live={live} />}
+          <Markdown key={node.id} id={node.id} text={node.content} live={live} />
+          {busy && <Progress live={live} />}
+          {!busy && <Ended conversation={conversation} node={node} why={why} />}
+        </>
+      )}
       {busy && live.stopping.value !== 'no' && (
         <p class="note">{t(live.stopping.value === 'asked' ? 'stopping' : 'stop.late')}</p>
       )}
-      {!busy && <Ended conversation={conversation} node={node} why={why} />}
       <div class="actions" role="group" aria-label={t('actions')} data-busy={busy}>
         {!busy && (
           <>
-            <Actions last={last} list={[copy, again, deletion(conversation, node)]} />
+            <Actions last={last} list={[...copying, again, deletion(conversation, node)]} />
             <Versions conversation={conversation} node={node} />
             <span class="figures">{figures(node)}</span>
           </>

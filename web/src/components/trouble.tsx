@@ -11,11 +11,12 @@ import {
   offline,
   retry,
   takeBack,
-  troubleWords,
   widerModel,
 } from '../stores/chat';
 import type { Attempt, Conversation, TroubleKind } from '../stores/conversation';
+import { seeingModel } from '../stores/pictures';
 import { setPrefs } from '../stores/prefs';
+import { troubleWords } from '../stores/refusals';
 import { leaveOut } from '../stores/tree';
 import { Button } from './button';
 
@@ -67,6 +68,18 @@ function WiderModel({ tokens, onModel }: WiderProps) {
   );
 }
 
+function AskSeeing({ id, name, onModel }: { id: string; name: string; onModel: () => void }) {
+  return (
+    <Button
+      label={t('pic.ask', { model: name })}
+      onClick={() => {
+        setPrefs({ model: id });
+        onModel();
+      }}
+    />
+  );
+}
+
 interface ExitsProps {
   conversation: Conversation;
   drop: number;
@@ -94,7 +107,15 @@ function Exits({ conversation, drop, tokens, onDrop, onModel }: ExitsProps) {
 }
 
 /** To try again without a change would be refused again. */
-const senseless = new Set<TroubleKind>(['full', 'alone', 'crowded', 'long']);
+const senseless = new Set<TroubleKind>([
+  'full',
+  'alone',
+  'crowded',
+  'long',
+  'blind',
+  'pictures',
+  'picture',
+]);
 
 /** Under a question that could not be sent. */
 export function Unsent({
@@ -120,6 +141,9 @@ export function Unsent({
         />
       )}
       {trouble.kind === 'alone' && <WiderModel tokens={tokens} onModel={again} />}
+      {trouble.kind === 'blind' && seeingModel.value !== null && (
+        <AskSeeing id={seeingModel.value.id} name={seeingModel.value.name} onModel={again} />
+      )}
       {trouble.kind === 'crowded' && (
         <Button label={t('full.sum')} onClick={() => void goOnWithSummary(conversation)} />
       )}

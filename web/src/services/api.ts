@@ -6,6 +6,7 @@
 import type { GenerationRequest, Session, Summary, WireConversation, WireNode } from './wire';
 
 const timeoutMs = 20_000;
+const pictureTimeoutMs = 120_000;
 
 export class ApiError extends Error {
   constructor(
@@ -45,13 +46,28 @@ async function send(
   keepalive: boolean,
 ): Promise<Response> {
   const init: RequestInit = { method, credentials: 'same-origin', cache: 'no-store', keepalive };
-  if (method !== 'GET') {
+  const isPicture = body instanceof Blob;
+  if (isPicture) {
+    init.headers = { 'content-type': 'application/octet-stream' };
+    init.body = body;
+  } else if (method !== 'GET') {
     init.headers = { 'content-type': 'application/json' };
     if (body !== undefined) init.body = JSON.stringify(body);
   }
-  init.signal = AbortSignal.timeout(timeoutMs);
+  init.signal = AbortSignal.timeout(isPicture ? pictureTimeoutMs : timeoutMs);
   try {
     return await fetch(`/site/${path}`, init);
+  } catch (error) {
+    throw new ApiError(0, 'offline', String(error), null, {});
+  }
+}
+
+/** A response that is not JSON. */
+async function fetchBlob(path: string): Promise<Blob> {
+  const response = await send('GET', path, undefined, false);
+  if (!response.ok) throw await failure(response);
+  try {
+    return await response.blob();
   } catch (error) {
     throw new ApiError(0, 'offline', String(error), null, {});
   }
@@ -89,6 +105,9 @@ export const api = {
     call<{ conversations: Summary[] }>('POST', 'conversations/search', { text }),
   generate: (request: GenerationRequest) =>
     call<{ generation: string; conversation: string }>('POST', 'generations', request),
+  picture: (key: string) => fetchBlob(`attachments/${id(key)}`),
+  sendPicture: (key: string, picture: Blob) =>
+    call<void>('PUT', `attachments/${id(key)}`, picture),
   stop: (generation: string) => call<void>('DELETE', `generations/${id(generation)}`),
   answerNow: (generation: string) => call<void>('POST', `generations/${id(generation)}/answer`, {}),
   measure: (path: WireNode[], model: string) =>

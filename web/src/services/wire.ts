@@ -11,6 +11,8 @@ export interface Model {
   load_ms: number;
   thinking: 'never' | 'optional' | 'always';
   starter: boolean;
+  sees?: boolean;
+  drawn_side?: number; // pixels each way of what it draws; 0: it does not
   defaults?: { temperature?: number; top_p?: number };
 }
 
@@ -50,6 +52,9 @@ export interface ReadySession {
     message_bytes_max: number;
     request_bytes_max: number;
     conversations_max: number;
+    picture_bytes_max: number;
+    pictures_bytes_max: number;
+    pictures_max: number;
   };
   draft_key?: string;
 }
@@ -75,12 +80,19 @@ export type EndReason =
   | 'server_stopped'
   | 'failed';
 
+export interface WireDrawing {
+  side: number;
+  pictures: { id: string | null; seed: number }[]; // null: not drawn (yet)
+}
+
 export interface WireNode {
   id: string;
   parent: string | null;
   role: 'user' | 'assistant';
   content: string;
   reasoning?: string;
+  pictures?: { id: string }[];
+  drawing?: WireDrawing;
   model?: string;
   end?: EndReason;
   context_full?: boolean;
@@ -100,12 +112,19 @@ export interface GenerationRequest {
   model: string;
   thinking: 'default' | 'on' | 'off';
   thinking_tokens_max?: number;
+  draw?: DrawWish;
+}
+
+/** The answer is to be pictures of what the question says. */
+export interface DrawWish {
+  pictures: number;
+  seed?: number;
 }
 
 export interface GenerationFrame {
   generation: string;
   n: number;
-  kind: 'queue' | 'load' | 'read' | 'reasoning' | 'answer' | 'end' | 'gone';
+  kind: 'queue' | 'load' | 'read' | 'reasoning' | 'answer' | 'sketch' | 'drawn' | 'end' | 'gone';
   position?: number;
   wait_ms_low?: number;
   wait_ms_high?: number;
@@ -116,6 +135,12 @@ export interface GenerationFrame {
   total?: number;
   text?: string;
   ms?: number;
+  picture?: number;
+  row?: number;
+  rows?: number;
+  colours?: string; // base64 of 3 bytes a code
+  id?: string;
+  seed?: number;
   reason?: EndReason;
   context_full?: boolean;
   usage?: Usage;

@@ -2,15 +2,24 @@
 import { batch, computed, signal } from '@preact/signals';
 import { newId } from '../base/ids';
 import { titleOf } from '../base/words';
-import { kilobytes, number, t } from '../i18n';
+import { t } from '../i18n';
 import { api, ApiError } from '../services/api';
 import { readDraft, unsentName, writeDraft } from '../services/drafts';
+import { forgotten, sendPictures } from '../services/pictures';
 import { Stream, type LinkState } from '../services/stream';
-import type { GenerationFrame, Model, WireNode } from '../services/wire';
+import type {
+  DrawWish,
+  GenerationFrame,
+  GenerationRequest,
+  Model,
+  WireNode,
+} from '../services/wire';
 import { announce, announceError } from './announce';
 import { Conversation, type Attempt, type Trouble } from './conversation';
 import { Live } from './live';
+import { drawingModel, newSeed, putChips } from './pictures';
 import { prefs } from './prefs';
+import { sizeOf, troubleOf, troubleWords } from './refusals';
 import { navigate, route } from './router';
 import {
   conversations,
@@ -21,7 +30,6 @@ import {
   models,
   session,
   touchConversation,
-  unusable,
 } from './session';
 
 const cachedMax = 8;
@@ -159,34 +167,75 @@ function lastNode(conversation: Conversation): WireNode | undefined {
   return path[path.length - 1];
 }
 
-function userNode(parent: string | null, content: string): WireNode {
-  return { id: newId(), parent, role: 'user', content, created_unix_ms: Date.now() };
+function userNode(
+  parent: string | null,
+  content: string,
+  pictures: { id: string }[] = [],
+): WireNode {
+  const node: WireNode = {
+    id: newId(),
+    parent,
+    role: 'user',
+    content,
+    created_unix_ms: Date.now(),
+  };
+  return pictures.length > 0 ? { ...node, pictures } : node;
+}
+
+/** What goes with a text. */
+export interface Beside {
+  pictures?: string[];
+  draw?: DrawWish | null;
 }
 
 /** Sends `text` at the end of the visible branch. Resolves true once the text is safe elsewhere. */
-export async function send(conversation: Conversation, text: string): Promise<boolean> {
+export async function send(
+  conversation: Conversation,
+  text: string,
+  { pictures = [], draw = null }: Beside = {},
+): Promise<boolean> {
   const unsent = conversation.attempt.peek();
   if (unsent !== null && unsent.trouble === null) return false;
   if (unsent !== null) discardUnsent(conversation);
-  const question = userNode(lastNode(conversation)?.id ?? null, text);
-  return ask(conversation, question, newId());
+  const shown = pictures.map((id) => ({ id }));
+  const question = userNode(lastNode(conversation)?.id ?? null, text, shown);
+  return ask(conversation, question, newId(), draw);
 }
 
 /** A new version of a question: a sibling branch; nothing is destroyed. */
 export function editQuestion(conversation: Conversation, node: WireNode, text: string): void {
   if (conversation.attempt.peek()?.question === node.id) discardUnsent(conversation);
-  void ask(conversation, userNode(node.parent, text), newId());
+  const question = userNode(node.parent, text, node.pictures);
+  void ask(conversation, question, newId(), drawnBelow(conversation, node.id));
+}
+
+/** What was asked to be drawn by the answer `id`, or by one of the question `id`. */
+function drawnBelow(conversation: Conversation, id: string): DrawWish | null {
+  for (const node of conversation.tree.nodes.values()) {
+    if ((node.id === id || node.parent === id) && node.drawing !== undefined) {
+      return { pictures: node.drawing.pictures.length };
+    }
+  }
+  return null;
+}
+
+/** The same words once more: with the seed of before, or more of them. */
+export function drawAgain(conversation: Conversation, answer: WireNode, wish: DrawWish): void {
+  const question = answer.parent === null ? undefined : conversation.tree.nodes.get(answer.parent);
+  if (question !== undefined) void ask(conversation, question, newId(), wish);
 }
 
 /** A new version of an answer. */
 export function askAgain(conversation: Conversation, answer: WireNode): void {
   const question = answer.parent === null ? undefined : conversation.tree.nodes.get(answer.parent);
-  if (question !== undefined) void ask(conversation, question, newId());
+  if (question === undefined) return;
+  void ask(conversation, question, newId(), drawnBelow(conversation, answer.id));
 }
 
 /** Goes on where an answer was cut: the same node grows. */
 export async function goOn(conversation: Conversation, answer: WireNode): Promise<void> {
-  const attempt: Attempt = { key: newId(), question: answer.id, answer: answer.id, trouble: null };
+  const { id } = answer;
+  const attempt: Attempt = { key: newId(), question: id, answer: id, draw: null, trouble: null };
   await post(conversation, attempt);
 }
 
@@ -194,8 +243,11 @@ async function ask(
   conversation: Conversation,
   question: WireNode,
   answer: string,
+  wish: DrawWish | null = null,
 ): Promise<boolean> {
-  const attempt: Attempt = { key: newId(), question: question.id, answer, trouble: null };
+  // The seed is chosen here, so that the page can say it while the picture is drawn.
+  const draw = wish === null ? null : { ...wish, seed: wish.seed ?? newSeed() };
+  const attempt: Attempt = { key: newId(), question: question.id, answer, draw, trouble: null };
   const known = conversation.tree.nodes.has(question.id);
   return post(conversation, attempt, known ? undefined : question);
 }
@@ -206,7 +258,7 @@ async function post(
   attempt: Attempt,
   question?: WireNode,
 ): Promise<boolean> {
-  const chosen = model.peek();
+  const chosen = attempt.draw === null ? model.peek() : drawingModel.peek();
   conversation.attempt.value = { ...attempt, trouble: null };
   const text = (question ?? conversation.tree.nodes.get(attempt.question))?.content ?? '';
   try {
@@ -214,15 +266,15 @@ async function post(
     if (link.peek() === 'lost') throw new ApiError(0, 'offline', '', null, {});
     const path = pathOf(conversation, attempt, question);
     checkSize(text, path);
-    const { generation } = await api.generate({
+    const { generation } = await generate({
       key: attempt.key,
       conversation: conversation.id,
       path,
       answer: attempt.answer,
       model: chosen.id,
-      ...thinkingOf(),
+      ...(attempt.draw === null ? thinkingOf() : { thinking: 'default', draw: attempt.draw }),
     });
-    accepted(conversation, attempt, question, generation, chosen.id);
+    accepted(conversation, attempt, question, generation, chosen);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (error.status === 401) {
@@ -234,7 +286,19 @@ async function post(
   return true;
 }
 
-const sizeOf = (text: string): number => new Blob([text]).size;
+/** Asks for an answer; what the server does not have of the path's pictures goes before. */
+async function generate(request: GenerationRequest): Promise<{ generation: string }> {
+  const ids = request.path.flatMap((node) => (node.pictures ?? []).map(({ id }) => id));
+  await sendPictures(ids);
+  try {
+    return await api.generate(request);
+  } catch (error) {
+    const gone = error instanceof ApiError && error.reason === 'picture';
+    if (!gone || !forgotten((error.body.missing ?? []) as string[])) throw error;
+    await sendPictures(ids);
+    return api.generate(request);
+  }
+}
 
 /** What the server would refuse by its size alone is not sent to it. */
 function checkSize(text: string, path: WireNode[]): void {
@@ -283,7 +347,7 @@ function accepted(
   attempt: Attempt,
   question: WireNode | undefined,
   generation: string,
-  modelId: string,
+  { id: modelId, drawn_side: side = 0 }: Model,
 ): void {
   batch(() => {
     conversation.attempt.value = null;
@@ -302,6 +366,7 @@ function accepted(
         model: modelId,
         created_unix_ms: Date.now(),
       };
+      if (attempt.draw !== null) answer.drawing = { side, pictures: blanks(attempt.draw) };
       conversation.tree.add(answer);
       conversation.pinned.value = parent;
     }
@@ -317,6 +382,10 @@ function accepted(
   });
   const { id } = conversation;
   stream?.tell({ started: { generation, conversation: id, answer: attempt.answer } });
+}
+
+function blanks({ pictures, seed = 0 }: DrawWish): { id: null; seed: number }[] {
+  return Array.from({ length: pictures }, (_, i) => ({ id: null, seed: seed + i }));
 }
 
 function refused(
@@ -368,70 +437,16 @@ function isLeaf(conversation: Conversation, node: WireNode): boolean {
 /** Gives the unsent text back to the box and takes the message out of the conversation. */
 export function takeBack(conversation: Conversation): void {
   const attempt = conversation.attempt.peek();
-  const text =
-    attempt === null ? '' : (conversation.tree.nodes.get(attempt.question)?.content ?? '');
+  const node = attempt === null ? undefined : conversation.tree.nodes.get(attempt.question);
+  const text = node?.content ?? '';
+  if (node?.pictures !== undefined) {
+    putChips(
+      conversation,
+      node.pictures.map(({ id }) => id),
+    );
+  }
   discardUnsent(conversation);
   draftRequest.value = { conversation: conversation.id, text };
-}
-
-function troubleOf(error: ApiError, text: string): Trouble {
-  const wait = error.retryAfterS ?? 0;
-  const trouble: Trouble = {
-    kind: 'fault',
-    code: String((error.body.error as { code?: string } | undefined)?.code ?? error.status),
-    over: Number(error.body.tokens_over ?? 0),
-    drop: Number(error.body.drop_exchanges ?? 0),
-    context: Number(error.body.context_tokens ?? 0),
-    bytes: sizeOf(text),
-    bytesMax: Number(error.body.bytes_max ?? session.peek()?.limits.message_bytes_max ?? 0),
-    retryAt: 0,
-  };
-  if (error.status === 0) trouble.kind = 'offline';
-  else if (error.status === 402) trouble.kind = 'quota';
-  else if (error.status === 404 && error.reason === 'model') trouble.kind = 'model';
-  else if (error.status === 413 && error.reason === 'conversation') trouble.kind = 'crowded';
-  else if (error.status === 413 && error.reason !== 'context') trouble.kind = 'long';
-  else if (error.status === 413) trouble.kind = trouble.drop > 0 ? 'full' : 'alone';
-  else if (error.status === 429) trouble.kind = 'rate';
-  else if (error.status === 507) trouble.kind = 'disk';
-  else if (error.status === 503) trouble.kind = 'engine';
-  if (trouble.kind === 'rate' || trouble.kind === 'engine') {
-    trouble.retryAt = Date.now() + Math.max(1, wait) * 1000;
-  }
-  return trouble;
-}
-
-export function troubleWords(trouble: Trouble): string {
-  const seconds = Math.max(0, Math.ceil((trouble.retryAt - Date.now()) / 1000));
-  switch (trouble.kind) {
-    case 'offline':
-      return t('offline');
-    case 'rate':
-      return t('rate', { s: seconds });
-    case 'engine':
-      return t('engine', { t: `${seconds} s` });
-    case 'full':
-      return t('full', { n: number(trouble.over) });
-    case 'alone':
-      return t('alone', { n: number(trouble.over) });
-    case 'crowded':
-      return t('crowded');
-    case 'model': {
-      const broken = unusable.peek().map(({ id, reason }) => `${id}: ${reason}`);
-      if (broken.length > 0) return [t('model.bad'), ...broken].join(' ');
-      return t('model.none', {
-        command: session.peek()?.pull_command ?? 'nautile serve --model FILE.gguf',
-      });
-    }
-    case 'quota':
-      return t('quota');
-    case 'disk':
-      return t('disk');
-    case 'long':
-      return t('long', { n: kilobytes(trouble.bytes), m: kilobytes(trouble.bytesMax) });
-    case 'fault':
-      return t('fault', { id: trouble.code });
-  }
 }
 
 // ---- while an answer is written ------------------------------------------------------------
@@ -481,7 +496,16 @@ function onFrame(frame: GenerationFrame): void {
   const { conversation, live } = known;
   if (frame.kind === 'gone') return void lost(conversation, live);
   live.take(frame);
+  if (frame.kind === 'drawn') drawn(conversation, live, frame);
   if (frame.kind === 'end') ended(conversation, live, known.whole);
+}
+
+function drawn(conversation: Conversation, live: Live, frame: GenerationFrame): void {
+  const place = conversation.tree.nodes.get(live.answer)?.drawing?.pictures[frame.picture ?? 0];
+  if (place === undefined || frame.id === undefined) return;
+  place.id = frame.id;
+  place.seed = frame.seed ?? place.seed;
+  conversation.changed();
 }
 
 /**
@@ -618,7 +642,9 @@ export async function goOnWithSummary(conversation: Conversation): Promise<void>
   const pending = attempt?.trouble
     ? (conversation.tree.nodes.get(attempt.question)?.content ?? '')
     : '';
-  const path = conversation.path.peek().filter((node) => node.id !== attempt?.question);
+  const path = conversation.path
+    .peek()
+    .filter((node) => node.id !== attempt?.question && node.drawing === undefined);
   const fresh = new Conversation(newId());
   remember(fresh);
   fresh.state.value = 'loaded';

@@ -1,6 +1,6 @@
 /** One conversation as the page holds it: its tree, what is written now, what was not sent. */
 import { computed, signal, type ReadonlySignal } from '@preact/signals';
-import type { WireConversation, WireNode } from '../services/wire';
+import type { DrawWish, WireConversation, WireNode } from '../services/wire';
 import type { Live } from './live';
 import { leaveOut, Tree } from './tree';
 
@@ -14,6 +14,9 @@ export type TroubleKind =
   | 'disk'
   | 'long' // more bytes than the server takes
   | 'alone' // full, and the message alone is what does not fit
+  | 'blind' // pictures, and the model does not see
+  | 'pictures' // more of them than are read in one conversation
+  | 'picture' // one that neither the server nor this page has any more
   | 'crowded' // more messages than the server keeps in one conversation
   | 'fault';
 
@@ -34,6 +37,7 @@ export interface Attempt {
   key: string;
   question: string;
   answer: string;
+  draw: DrawWish | null; // the answer is pictures
   trouble: Trouble | null; // null: the request is under way
 }
 

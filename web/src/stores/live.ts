@@ -14,6 +14,7 @@ export type Phase =
   | { k: 'read'; done: number; total: number }
   | { k: 'thinking'; ms: number }
   | { k: 'answering' }
+  | { k: 'drawing'; row: number; rows: number; leftMs: number }
   | { k: 'ended' };
 
 export interface Ending {
@@ -22,6 +23,15 @@ export interface Ending {
   usage: Usage | undefined;
   message: string;
 }
+
+/** The rows of a picture that have come so far: RGBA, what is missing transparent. */
+export interface Sketch {
+  rows: number;
+  done: number;
+  pixels: Uint8ClampedArray<ArrayBuffer>;
+}
+
+const rowsForAGuess = 3; // of how long the rest takes
 
 export class Live {
   readonly phase: Signal<Phase> = signal({ k: 'waiting', since: performance.now() });
@@ -32,6 +42,8 @@ export class Live {
   readonly ending = signal<Ending | null>(null);
   readonly shown: Signal<string>; // `text`, frozen while a stop is being asked for
   private shownFirst = false;
+  private readonly sketches = new Map<number, Signal<Sketch | null>>();
+  private firstRowAt = 0;
 
   constructor(
     readonly generation: string,
@@ -72,11 +84,47 @@ export class Live {
         if (this.stopping.value === 'no') this.shown.value = this.text.value;
         if (this.phase.value.k !== 'answering') this.phase.value = { k: 'answering' };
         return;
+      case 'sketch':
+        return this.row(frame);
+      case 'drawn':
+        return;
       case 'end':
         return this.end(frame);
       case 'gone':
         return;
     }
+  }
+
+  sketch(picture: number): Signal<Sketch | null> {
+    let sketch = this.sketches.get(picture);
+    if (sketch === undefined) this.sketches.set(picture, (sketch = signal<Sketch | null>(null)));
+    return sketch;
+  }
+
+  private row(frame: GenerationFrame): void {
+    const { picture = 0, row = 0, rows = 1, colours = '' } = frame;
+    const into = this.sketch(picture);
+    const pixels = into.peek()?.pixels ?? new Uint8ClampedArray(rows * rows * 4);
+    const bytes = atob(colours);
+    for (let x = 0; x < rows; x++) {
+      const at = (row * rows + x) * 4;
+      for (let c = 0; c < 3; c++) pixels[at + c] = bytes.charCodeAt(x * 3 + c);
+      pixels[at + 3] = 255;
+    }
+    into.value = { rows, done: row + 1, pixels };
+    if (picture === 0) this.progress(row + 1, rows);
+  }
+
+  private progress(done: number, rows: number): void {
+    const now = performance.now();
+    if (this.phase.value.k !== 'drawing') {
+      this.firstRowAt = now;
+      announce(t('say.drawing'));
+    }
+    if (done === Math.ceil(rows / 2)) announce(t('say.half'));
+    const pace = done > 1 ? (now - this.firstRowAt) / (done - 1) : 0;
+    const leftMs = done >= rowsForAGuess ? pace * (rows - done) : 0;
+    this.phase.value = { k: 'drawing', row: done, rows, leftMs };
   }
 
   /** Nobody will say how it ended: it was cut. */

@@ -1,0 +1,219 @@
+/**
+ * An answer that is pictures. Each has its square from the start; rows of the colour sketch appear
+ * in it, and the picture takes their place when it is there: nothing on the page moves.
+ */
+import { effect } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { duration, t } from '../i18n';
+import { savePicture } from '../services/pictures';
+import type { WireNode } from '../services/wire';
+import { composerBox } from '../stores/box';
+import { askAgain, drawAgain, stop } from '../stores/chat';
+import type { Conversation } from '../stores/conversation';
+import type { Live, Phase } from '../stores/live';
+import { attachKnown } from '../stores/pictures';
+import { Button } from './button';
+import { Icon } from './icons';
+import { Menu } from './menu';
+import { usePicture } from './picture';
+import { Progress } from './progress';
+
+interface DrawingProps {
+  conversation: Conversation;
+  node: WireNode;
+  live: Live | null;
+}
+
+interface Picture {
+  id: string | null;
+  seed: number;
+}
+
+function Sketch({ live, index }: { live: Live; index: number }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(
+    () =>
+      effect(() => {
+        const sketch = live.sketch(index).value;
+        const area = canvas.current;
+        if (sketch === null || area === null) return;
+        if (area.width !== sketch.rows) area.width = area.height = sketch.rows;
+        const image = new ImageData(sketch.pixels, sketch.rows, sketch.rows);
+        area.getContext('2d')?.putImageData(image, 0, 0);
+      }),
+    [live, index],
+  );
+  return <canvas ref={canvas} width={24} height={24} aria-hidden="true" />;
+}
+
+interface SquareProps {
+  live: Live | null;
+  index: number;
+  picture: Picture;
+  side: number;
+  alt: string;
+}
+
+function Square({ live, index, picture, side, alt }: SquareProps) {
+  const url = usePicture(picture.id);
+  return (
+    <div
+      class="drawn"
+      role={url ? undefined : 'img'}
+      aria-label={url ? undefined : alt}
+      data-done={picture.id !== null}
+    >
+      {live !== null && <Sketch live={live} index={index} />}
+      {url && <img src={url} alt={alt} width={side} height={side} />}
+      {url === null && <span class="drawn-lost">{t('pic.lost')}</span>}
+    </div>
+  );
+}
+
+interface Action {
+  label: string;
+  run: () => void;
+}
+
+function actionsOf(conversation: Conversation, node: WireNode, picture: Picture): Action[] {
+  const { id, seed } = picture;
+  const name = `nautile-${seed}.png`;
+  return [
+    {
+      label: t('draw.again'),
+      run: () => drawAgain(conversation, node, { pictures: 1, seed }),
+    },
+    { label: t('draw.four'), run: () => drawAgain(conversation, node, { pictures: 4 }) },
+    { label: t('save'), run: () => id !== null && void savePicture(id, name) },
+    {
+      label: t('draw.about'),
+      run: () => {
+        if (id !== null) attachKnown(conversation, id, name);
+        composerBox.current?.focus();
+      },
+    },
+  ];
+}
+
+function PictureActions({ list, ready, many }: { list: Action[]; ready: boolean; many: boolean }) {
+  // Their room is kept while they are not there yet.
+  const how = { visibility: ready ? 'visible' : 'hidden' } as const;
+  if (!many) {
+    return (
+      <div class="drawn-actions" style={how}>
+        {list.map(({ label, run }) => (
+          <Button key={label} kind="quiet" label={label} onClick={run} />
+        ))}
+      </div>
+    );
+  }
+  return (
+    <div class="drawn-actions" style={how}>
+      <Menu
+        label={t('actions')}
+        buttonClass="icon-button"
+        align="start"
+        role="menu"
+        button={<Icon name="dots" />}
+      >
+        {(close) =>
+          list.map(({ label, run }) => (
+            <button key={label} type="button" role="menuitem" onClick={() => (close(), run())}>
+              {label}
+            </button>
+          ))
+        }
+      </Menu>
+    </div>
+  );
+}
+
+function Rows({ phase, live, seed }: { phase: Phase & { k: 'drawing' }; live: Live; seed: number }) {
+  const parts = [t('draw', { r: phase.row, n: phase.rows })];
+  if (phase.leftMs > 0) parts.push(t('draw.left', { t: duration(phase.leftMs) }));
+  parts.push(t('draw.seed', { n: seed }));
+  const asked = live.stopping.value !== 'no';
+  return (
+    <>
+      <div class="row wrap">
+        <span class="grow drawing-words">{parts.join(' · ')}</span>
+        <Button
+          icon="stop"
+          label={t(asked ? 'stopping' : 'stop')}
+          disabled={asked}
+          onClick={() => void stop(live)}
+        />
+      </div>
+      <div
+        class="bar"
+        role="progressbar"
+        aria-label={t('progress')}
+        aria-valuemin={0}
+        aria-valuemax={phase.rows}
+        aria-valuenow={phase.row}
+      >
+        <span style={{ width: `${(100 * phase.row) / phase.rows}%` }} />
+      </div>
+      <p class="note">{t('sketch')}</p>
+    </>
+  );
+}
+
+/** Under the squares: how far it is, or how it ended. */
+function Status({ conversation, node, live }: DrawingProps) {
+  const seed = node.drawing!.pictures[0]?.seed ?? 0;
+  const ending = live?.ending.value ?? null;
+  if (live !== null && ending === null) {
+    const phase = live.phase.value;
+    return phase.k === 'drawing' ? (
+      <Rows phase={phase} live={live} seed={seed} />
+    ) : (
+      <Progress live={live} />
+    );
+  }
+  if (node.end === 'cancelled') return <p class="note">{t('draw.stopped')}</p>;
+  if (node.end !== undefined && node.end !== 'stop') {
+    const why = ending?.message ? ` ${t('failed.why', { why: ending.message })}` : '';
+    return (
+      <div class="card trouble cut">
+        <p>{t('draw.cut') + why}</p>
+        <Button icon="again" label={t('again')} onClick={() => askAgain(conversation, node)} />
+      </div>
+    );
+  }
+  return <p class="note">{t('draw.seed', { n: seed })}</p>;
+}
+
+export function Drawing({ conversation, node, live }: DrawingProps) {
+  const { pictures, side } = node.drawing!;
+  const question = node.parent === null ? undefined : conversation.tree.nodes.get(node.parent);
+  const many = pictures.length > 1;
+  return (
+    <div class="drawing">
+      <div class={many ? 'drawn-grid many' : 'drawn-grid'}>
+        {pictures.map((picture, i) => {
+          const place = many ? `${t('draw.place', { n: i + 1, m: pictures.length })} ` : '';
+          return (
+            <div key={i}>
+              <Square
+                live={live}
+                index={i}
+                picture={picture}
+                side={side}
+                alt={place + (question?.content ?? '')}
+              />
+              <PictureActions
+                list={actionsOf(conversation, node, picture)}
+                ready={picture.id !== null}
+                many={many}
+              />
+            </div>
+          );
+        })}
+      </div>
+      <div class="drawing-status">
+        <Status conversation={conversation} node={node} live={live} />
+      </div>
+    </div>
+  );
+}
