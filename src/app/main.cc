@@ -34,6 +34,7 @@ int run_program(app::Session& session, int argc, char** argv) {
   root.option_defaults()->always_capture_default();  // for --help
   app::add_serve(root, session);
   app::add_run(root, session);
+  app::add_image(root, session);
   app::add_pull(root, session);
   app::add_models(root, session);
   app::add_tokens(root, session);

@@ -72,6 +72,7 @@ base::Result<std::vector<int32_t>> parse_ids(std::string_view json, std::string_
 
 void add_serve(CLI::App& root, Session& session);
 void add_run(CLI::App& root, Session& session);
+void add_image(CLI::App& root, Session& session);
 void add_pull(CLI::App& root, Session& session);
 void add_models(CLI::App& root, Session& session);   // list, show, rm, ps
 void add_tokens(CLI::App& root, Session& session);   // tokenize, detokenize, template

@@ -1,18 +1,14 @@
 // run: a conversation in the terminal, or one answer; the same engine as the server, in-process.
-#include <atomic>
 #include <condition_variable>
-#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <mutex>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
-#include "app/engine_options.h"
-#include "app/model_store.h"
-#include "app/verb.h"
+#include "app/one_engine.h"
 #include "base/json.h"
-#include "engine/local_client.h"
 
 namespace app {
 namespace {
@@ -20,11 +16,9 @@ namespace {
 constexpr uint64_t ids_bytes_max = 64ull << 20;
 constexpr auto signal_poll = std::chrono::milliseconds(30);
 
-std::atomic<int> interrupts{0};  // written by the signal handler only
-
 struct RunOptions {
   std::string model, system, ids_file;
-  std::vector<std::string> words;
+  std::vector<std::string> words, image_files;
   std::optional<double> temperature, top_p, min_p;
   std::optional<int> top_k;
   std::optional<uint64_t> seed;
@@ -52,10 +46,10 @@ class Answer {
   // the reader has gone), cancels the request.
   engine::End wait(engine::EngineClient& client, uint64_t request) {
     std::unique_lock lock(mutex_);
-    const int seen = interrupts.load();
+    const int seen = interrupts_so_far();
     bool cancelled = false;
     while (!done_.wait_for(lock, signal_poll, [&] { return end_.has_value(); })) {
-      if ((interrupts.load() == seen && !unread_) || cancelled) continue;
+      if ((interrupts_so_far() == seen && !unread_) || cancelled) continue;
       cancelled = true;
       lock.unlock();
       client.cancel(request);
@@ -128,8 +122,12 @@ class Terminal {
     return by_person ? exit_interrupted : exit_done;
   }
 
+  // They go with the next question, before its words.
+  void attach(std::vector<engine::Picture> pictures) { pictures_ = std::move(pictures); }
+
   engine::ChatPrompt question(const std::string& text) {
-    messages_.push_back({"user", text, "", "", false});
+    messages_.push_back(message("user", text));
+    messages_.back().pictures = std::exchange(pictures_, {});
     return {messages_, thinking_, {}};
   }
 
@@ -159,6 +157,7 @@ class Terminal {
     Answer answer(true, colour_);
     auto end = ask(question(text), answer);
     if (!end) {
+      pictures_ = std::move(messages_.back().pictures);
       messages_.pop_back();
       if (end.error().kind != base::ErrorKind::limit_exceeded) return base::fail(end.error());
       print_error(session_, end.error());
@@ -175,7 +174,8 @@ class Terminal {
                              client_.models().front().context_tokens)
                        .c_str());
     }
-    messages_.push_back({"assistant", answer.text(), "", answer.reasoning(), false});
+    messages_.push_back(message("assistant", answer.text()));
+    messages_.back().reasoning_content = answer.reasoning();
     return {};
   }
 
@@ -245,7 +245,14 @@ class Terminal {
   void set_system(const std::string& text) {
     if (!messages_.empty() && messages_.front().role == "system")
       messages_.erase(messages_.begin());
-    if (!text.empty()) messages_.insert(messages_.begin(), {"system", text, "", "", false});
+    if (!text.empty()) messages_.insert(messages_.begin(), message("system", text));
+  }
+
+  static engine::Message message(const char* role, const std::string& text) {
+    engine::Message out;
+    out.role = role;
+    out.content = text;
+    return out;
   }
 
   // False: leave.
@@ -276,6 +283,7 @@ class Terminal {
   const bool colour_;
   engine::Thinking thinking_;
   std::vector<engine::Message> messages_;
+  std::vector<engine::Picture> pictures_;
   uint64_t last_id_ = 0;
 };
 
@@ -296,15 +304,29 @@ base::Result<std::string> read_prompt(const RunOptions& options) {
   return prompt;
 }
 
-// A context that was asked for and is not had is never shortened in silence.
-void tell_context(const Session& session, const Config& config, const engine::ModelStatus& model) {
-  const int64_t asked = config.integer("context");
-  if (config.all().find("context")->second.origin == Origin::standard) return;
-  if (model.context_tokens >= asked) return;
-  std::fprintf(stderr, "%s\n",
-               base::say(session.language, base::Message::context_shortened, model.id,
-                         model.context_tokens, asked)
-                   .c_str());
+base::Result<std::vector<engine::Picture>> read_pictures(const RunOptions& options) {
+  std::vector<engine::Picture> out;
+  uint64_t bytes = 0;
+  for (const std::string& file : options.image_files) {
+    ASSIGN(std::string picture, read_text_argument(file, engine::picture_bytes_max));
+    bytes += picture.size();
+    out.push_back({0, std::move(picture)});
+  }
+  if (out.size() <= static_cast<size_t>(engine::pictures_seen_max) &&
+      bytes <= engine::pictures_bytes_max) {
+    return out;
+  }
+  return base::fail(base::ErrorKind::limit_exceeded, "these are too many pictures",
+                    fmt::format("a prompt has at most {} of them, and {} bytes of all",
+                                engine::pictures_seen_max, engine::pictures_bytes_max),
+                    "give fewer or smaller ones");
+}
+
+base::Result<void> check_sees(const engine::ModelStatus& model) {
+  if (model.sees) return {};
+  return base::fail(base::ErrorKind::unsupported,
+                    fmt::format("the model {} cannot see pictures", base::shown_name(model.id)),
+                    "it has no part that looks at them", "ask a Janus-Pro model");
 }
 
 base::Result<int> run_model(const Session& session, const RunOptions& options) {
@@ -313,26 +335,19 @@ base::Result<int> run_model(const Session& session, const RunOptions& options) {
                       "--ids continues token ids, and a question was given too",
                       "give one of them");
   }
+  if (!options.ids_file.empty() && !options.image_files.empty()) {
+    return base::fail(base::ErrorKind::wrong_usage, "--ids takes no picture",
+                      "a picture has its place in a chat, and ids are taken as they are",
+                      "ask a question with --image");
+  }
   ASSIGN(const std::string prompt, read_prompt(options));
+  ASSIGN(std::vector<engine::Picture> pictures, read_pictures(options));
   ASSIGN(const StoredModel stored, find_model(session.places, options.model));
-  ASSIGN(const Config config, session.config());
-  engine::EngineOptions engine_settings = engine_options(config);
-  engine_settings.models = {
-      {stored.name, stored.path, stored.starter, static_cast<int>(config.integer("context"))}};
-  engine_settings.exact = options.exact;
-  engine_settings.running_max = 1;
-  if (options.exact) engine_settings.kv_type.clear();  // exact mode keeps keys and values in f32
-  const bool person = isatty(STDERR_FILENO) == 1;
-  engine_settings.announce = [person](std::string_view line, bool larger) {
-    if (!person && !larger) return;
-    std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
-  };
-  ASSIGN(const auto client, engine::make_local_client(engine_settings));
-  tell_context(session, config, client->models().front());
-  // The first Ctrl-C stops the answer, a second one within it the program.
-  std::signal(SIGINT, [](int) {
-    if (interrupts.fetch_add(1) >= 2) _exit(exit_interrupted);
-  });
+  ASSIGN(const auto client, open_one_engine(session, stored, options.exact));
+  if (!pictures.empty()) {
+    TRY(check_sees(client->models().front()));
+  }
+  count_interrupts();
   if (stored.starter && isatty(STDERR_FILENO) == 1) {
     std::fprintf(stderr, "%s\n",
                  base::say(session.language, base::Message::starter_note, stored.name,
@@ -340,6 +355,7 @@ base::Result<int> run_model(const Session& session, const RunOptions& options) {
                      .c_str());
   }
   Terminal terminal(session, options, *client);
+  terminal.attach(std::move(pictures));
   if (!options.ids_file.empty()) {
     ASSIGN(const std::string json, read_text_argument(options.ids_file, ids_bytes_max));
     ASSIGN(std::vector<int32_t> ids, parse_ids(json, options.ids_file));
@@ -358,7 +374,8 @@ void add_run(CLI::App& root, Session& session) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* verb = declare_verb(
       root, "run", "talk to a model in the terminal, or get one answer",
-      "  nautile run smollm2\n  nautile run ./model.gguf 'Why is the sea salty?' --temp 0");
+      "  nautile run smollm2\n  nautile run ./model.gguf 'Why is the sea salty?' --temp 0\n"
+      "  nautile run ./janus-pro-1b 'What is in it?' --image photo.jpg");
   verb->add_option("MODEL", options->model, "name, file or directory")->required();
   verb->add_option("PROMPT", options->words, "one question; none: a conversation; -: stdin")
       ->default_str("");
@@ -382,6 +399,12 @@ void add_run(CLI::App& root, Session& session) {
       verb->add_flag("--think", options->think, "think first, where the model can choose");
   verb->add_flag("--no-think", options->no_think, "answer at once, where the model can choose")
       ->excludes(think);
+  verb->add_option("--image", options->image_files,
+                   "a PNG, JPEG or WebP file that the first question is about; may be repeated; "
+                   "-: stdin")
+      ->default_str("")
+      ->expected(1)
+      ->take_all();
   verb->add_option("--ids", options->ids_file,
                    "in place of PROMPT, a file with a JSON array of token ids to go on from, "
                    "without the chat template; -: stdin");
