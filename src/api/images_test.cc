@@ -143,7 +143,7 @@ TEST_F(ImagesTest, WhatCannotBeDrawnIsRefusedWithTheReason) {
   refused(R"("n":9)", "n", "from 1 to 8");
   refused(R"("n":0)", "n", "from 1 to 8");
   refused(R"("response_format":"url")", "response_format", "b64_json");
-  refused(R"("model":"tiny")", "model", "ask janus, which can");
+  refused(R"("model":"tiny")", "model", "ask \"janus\", which can");
   refused(R"("partial_images":2)", "partial_images", "stream");
   refused(R"("stream":true,"partial_images":4)", "partial_images", "from 0 to 3");
   refused(R"("output_format":"webp")", "output_format", "png");
@@ -154,10 +154,10 @@ TEST_F(ImagesTest, WhatCannotBeDrawnIsRefusedWithTheReason) {
   refused(R"("colour":"red")", "colour", "no field");
   EXPECT_EQ(send("POST", "/v1/images/generations", R"({"prompt":" \n"})")->status, 400);
   EXPECT_EQ(send("POST", "/v1/images/generations", R"({"n":1})")->status, 400);
-  EXPECT_EQ(send("POST", "/v1/images/generations",
-                 R"({"prompt":")" + std::string(32'001, 'x') + "\"}")
-                ->status,
-            400);
+  EXPECT_EQ(
+      send("POST", "/v1/images/generations", R"({"prompt":")" + std::string(32'001, 'x') + "\"}")
+          ->status,
+      400);
   EXPECT_EQ(draw(R"("model":"dall-e-3")")->status, 404);
   engine_.models_.pop_back();
   refused("", "model", "no model of this server can");
@@ -229,7 +229,7 @@ TEST_F(ImagesTest, AModelThatCannotSeeNamesOneThatDoes) {
   EXPECT_EQ(exchange->status, 400);
   const base::Json error = *exchange->json().find("error");
   EXPECT_EQ(text(error, "param"), "messages[0].content");
-  EXPECT_NE(text(error, "message").find("ask janus, which can"), std::string::npos);
+  EXPECT_NE(text(error, "message").find("ask \"janus\", which can"), std::string::npos);
   engine_.models_.pop_back();
   EXPECT_NE(ask("tiny", url)->body.find("no model of this server can"), std::string::npos);
   EXPECT_EQ(engine_.started_count(), 0u);

@@ -18,8 +18,8 @@ void parse_parts(Fields& fields, const base::Json::Array& parts, const std::stri
     if (type != nullptr && *type == "image_url") {
       parse_image_part(part, spent, out);
     } else if (type != nullptr && *type != "text") {
-      const bool known = *type == "input_audio" || *type == "file" || *type == "video_url" ||
-                         *type == "refusal";
+      const bool known =
+          *type == "input_audio" || *type == "file" || *type == "video_url" || *type == "refusal";
       part.fault(400, known ? "unsupported_field" : "invalid_value", "type",
                  known ? part.path_of("type") + ": text and pictures are read, nothing else"
                        : part.path_of("type") + " must be text or image_url");

@@ -353,7 +353,8 @@ void add_public_routes(Context& context, std::vector<Route>& routes) {
   for (const char* prefix : {"", "/v1", "/beta"}) {
     const std::string at = prefix;
     routes.push_back({"POST", at + "/chat/completions", Access::key, true, bind(chat), true});
-    routes.push_back({"POST", at + "/images/generations", Access::key, true, bind(generate_images)});
+    routes.push_back(
+        {"POST", at + "/images/generations", Access::key, true, bind(generate_images)});
     routes.push_back({"POST", at + "/completions", Access::key, true, bind(completions)});
     routes.push_back({"GET", at + "/models", Access::key, false, bind(list_models)});
     routes.push_back({"GET", at + "/models/{id*}", Access::key, false, bind(show_model)});

@@ -41,8 +41,8 @@ class PatientAnswer : public std::enable_shared_from_this<PatientAnswer> {
   void on_queued(const engine::Queued& queued);
   void admit();
   void send(const std::string& bytes);
-  void end_stream();                       // of a stream
-  void respond(const base::Json& body);    // otherwise
+  void end_stream();                     // of a stream
+  void respond(const base::Json& body);  // otherwise
   void fail(const ApiError& error);
 
   Context& context_;

@@ -73,8 +73,9 @@ Parsed<std::string> picture_of_url(std::string_view url, const std::string& path
   }
   auto bytes = base::from_base64(text);
   if (!bytes) {
-    return refuse(bad_url(path, "holds no whole base64: nothing but its 64 characters, padded with "
-                                "= to a multiple of four"));
+    return refuse(bad_url(path,
+                          "holds no whole base64: nothing but its 64 characters, padded with "
+                          "= to a multiple of four"));
   }
   if (bytes->empty()) return refuse(bad_url(path, "holds no picture: it is empty"));
   return std::move(*bytes);
@@ -94,9 +95,9 @@ void parse_image_part(Fields& part, PictureBudget& spent, engine::Message& out) 
   if (!bytes) return part.fault(std::move(bytes.error()));
   spent.bytes += bytes->size();
   if (++spent.count > engine::pictures_seen_max) {
-    return part.fault(400, "too_many_images", "image_url",
-                      fmt::format("{}: a request has at most {} pictures", path,
-                                  engine::pictures_seen_max));
+    return part.fault(
+        400, "too_many_images", "image_url",
+        fmt::format("{}: a request has at most {} pictures", path, engine::pictures_seen_max));
   }
   if (spent.bytes > engine::pictures_bytes_max) {
     return part.fault(too_large(path, spent.bytes, engine::pictures_bytes_max,

@@ -118,8 +118,8 @@ void Site::measure_first(const GenerationRequest& request, const engine::ModelSt
   using Size = base::Result<engine::PromptSize>;
   context_.engine.call<Size>(
       [id = model.id, request](engine::EngineClient& engine) {
-        return engine.prompt_size(
-            id, prompt_of(request.system, request.path, request.thinking, false));
+        return engine.prompt_size(id,
+                                  prompt_of(request.system, request.path, request.thinking, false));
       },
       [this, request, model](Size size) { measured(request, model, size); });
 }

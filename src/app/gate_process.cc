@@ -115,9 +115,9 @@ base::Result<int> serve_gate(const ServePlan& plan) {
     tell_supervisor(base::Json::object({{"kind", "code"}, {"code", code}}));
   };
   ASSIGN(auto service, api::make_service(std::move(options)));
-  ASSIGN(auto server, net::make_server(child_fd::gate_listener, limits_of_machine(),
-                                       service->handler(), service->fault_form(),
-                                       service->large_body()));
+  ASSIGN(auto server,
+         net::make_server(child_fd::gate_listener, limits_of_machine(), service->handler(),
+                          service->fault_form(), service->large_body()));
   service->attach(*server);
   tell_supervisor(base::Json::object({{"kind", "listening"}}));
   std::thread follower([&] { follow_supervisor(*client, *service, *server); });

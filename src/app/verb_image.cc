@@ -52,9 +52,8 @@ class Drawing {
   // What has come since the last call; waits a moment for it.
   News wait() {
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, signal_poll, [&] {
-      return end_.has_value() || !drawn_.empty() || row_ != row_told_;
-    });
+    changed_.wait_for(lock, signal_poll,
+                      [&] { return end_.has_value() || !drawn_.empty() || row_ != row_told_; });
     News out{row_, rows_, {drawn_.begin(), drawn_.end()}, end_};
     row_told_ = row_;
     drawn_.clear();
@@ -121,7 +120,8 @@ base::Result<void> save(const std::string& path, std::string_view bytes) {
     return write_file_atomically(path, bytes, 0644);
   }
   std::FILE* file = std::fopen(path.c_str(), "wb");
-  bool written = file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  bool written =
+      file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
   int reason = errno;
   if (file != nullptr && std::fclose(file) != 0) {
     if (written) reason = errno;
@@ -241,9 +241,9 @@ class Pictures {
   }
 
   void keep(const engine::Drawn& drawn) {
-    const std::string path =
-        options_.out.empty() ? fmt::format("nautile-{}.png", drawn.seed)
-                             : numbered(options_.out, drawn.picture, options_.pictures);
+    const std::string path = options_.out.empty()
+                                 ? fmt::format("nautile-{}.png", drawn.seed)
+                                 : numbered(options_.out, drawn.picture, options_.pictures);
     auto done = save(path, drawn.png);
     if (done && !options_.codes_out.empty()) {
       done = save(numbered(options_.codes_out, drawn.picture, options_.pictures),
@@ -251,9 +251,10 @@ class Pictures {
     }
     if (!done) {
       base::Error error = done.error();
-      error.next = fmt::format("make room or choose another place with -o, then draw it again with "
-                               "--seed {}",
-                               drawn.seed);
+      error.next = fmt::format(
+          "make room or choose another place with -o, then draw it again with "
+          "--seed {}",
+          drawn.seed);
       if (!lost_) lost_ = std::move(error);
       return;
     }
@@ -332,10 +333,10 @@ base::Result<int> draw_images(const Session& session, const ImageOptions& option
 
 void add_image(CLI::App& root, Session& session) {
   auto options = std::make_shared<ImageOptions>();
-  CLI::App* verb = declare_verb(
-      root, "image", "draw pictures with Janus-Pro",
-      "  nautile image ./janus-pro-1b 'a lighthouse in the fog' -o lighthouse.png\n"
-      "  nautile image ./janus-pro-1b 'a lighthouse in the fog' --n 4 --seed 7");
+  CLI::App* verb =
+      declare_verb(root, "image", "draw pictures with Janus-Pro",
+                   "  nautile image ./janus-pro-1b 'a lighthouse in the fog' -o lighthouse.png\n"
+                   "  nautile image ./janus-pro-1b 'a lighthouse in the fog' --n 4 --seed 7");
   verb->add_option("MODEL", options->model, "name, file or directory")->required();
   verb->add_option("PROMPT", options->words, "what is to be drawn; -: stdin")->default_str("");
   verb->add_option("--n", options->pictures, "how many pictures, each with the next seed")
@@ -351,9 +352,10 @@ void add_image(CLI::App& root, Session& session) {
                    "nautile-SEED.png; -: stdout");
   verb->add_option("--codes-out", options->codes_out,
                    "also write the codes of the picture, a JSON array row after row");
-  verb->add_option("--codes", options->codes_file,
-                   "in place of PROMPT, a file with such an array: it is decoded, nothing is drawn; "
-                   "-: stdin");
+  verb->add_option(
+      "--codes", options->codes_file,
+      "in place of PROMPT, a file with such an array: it is decoded, nothing is drawn; "
+      "-: stdin");
   verb->add_flag("--json", options->json, "one JSON object: files, seeds, usage");
   verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
   for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);

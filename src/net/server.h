@@ -25,13 +25,13 @@ struct ServerLimits {
   int header_fields_max = 64;
   int target_bytes_max = 4096;
   int64_t body_bytes_max = 8ll << 20;
-  int64_t large_body_bytes_max = 64ll << 20;  // of a request that LargeBody vouches for
+  int64_t large_body_bytes_max = 64ll << 20;   // of a request that LargeBody vouches for
   int64_t body_bytes_total_max = 256ll << 20;  // unfinished bodies of all connections together
   int header_deadline_ms = 5'000;        // from the first byte (or accept) to the end of the header
   int body_rate_bytes_per_s_min = 4096;  // after a grace of body_grace_ms
   int body_grace_ms = 2'000;
   int idle_keep_alive_ms = 60'000;
-  int write_deadline_ms = 10'000;            // a client that takes nothing for so long is dropped
+  int write_deadline_ms = 10'000;  // a client that takes nothing for so long is dropped
   // Unsent bytes of one stream: a client that has more of them waiting when the next bytes come is
   // dropped. One write may be larger, where nothing waits: a whole picture.
   int stream_buffer_bytes_max = 256 * 1024;
@@ -71,8 +71,8 @@ class Exchange {
   virtual void respond(Response response) = 0;
 
   // Chunked streaming. write() returns false once the client is gone or was dropped; after that
-  // nothing more is sent. It never blocks: where more than stream_buffer_bytes_max wait already, the
-  // client is dropped.
+  // nothing more is sent. It never blocks: where more than stream_buffer_bytes_max wait already,
+  // the client is dropped.
   virtual void begin_stream(int status, Headers headers) = 0;
   virtual bool write(std::string_view bytes) = 0;
   virtual void end_stream() = 0;
@@ -90,8 +90,8 @@ using Handler = std::function<void(std::shared_ptr<Exchange>)>;
 using FaultForm = std::function<Response(int status, std::string_view reason)>;
 
 // True: the body of this request may have large_body_bytes_max bytes. Asked on the loop thread when
-// the head is there and says that the body is larger than body_bytes_max (or is chunked); `head` has
-// no body yet. Without one nobody's may.
+// the head is there and says that the body is larger than body_bytes_max (or is chunked); `head`
+// has no body yet. Without one nobody's may.
 using LargeBody = std::function<bool(const Request& head)>;
 
 struct ServerStats {  // all but `open` only grow

@@ -1,5 +1,5 @@
-// Journeys 16 and 17: pictures that are drawn, and pictures that are asked about; on a desk and on a
-// phone, in both languages. The engine is scripted; what it draws follows from the seed alone.
+// Journeys 16 and 17: pictures that are drawn, and pictures that are asked about; on a desk and on
+// a phone, in both languages. The engine is scripted; what it draws follows from the seed alone.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -132,9 +132,10 @@ const coloured = (page: Page): Promise<number> =>
     .locator('canvas')
     .evaluate((area) => {
       const { width, height } = area as HTMLCanvasElement;
-      const data = (area as HTMLCanvasElement)
-        .getContext('2d')!
-        .getImageData(0, 0, width, height).data;
+      const copy = Object.assign(document.createElement('canvas'), { width, height });
+      const context = copy.getContext('2d')!;
+      context.drawImage(area as HTMLCanvasElement, 0, 0);
+      const { data } = context.getImageData(0, 0, width, height);
       let count = 0;
       for (let i = 3; i < data.length; i += 4) count += data[i] === 255 ? 1 : 0;
       return count;

@@ -142,7 +142,7 @@ class Builder {
     std::string out;
     for (int x = 0; x < drawn_grid; ++x) {
       const int dx = x - moon_x, dy = row - moon_y;
-      const bool moon = dx * dx + dy * dy < 8, sea = row > 15;
+      const bool moon = dx * dx + dy * dy<8, sea = row> 15;
       const int wave = static_cast<int>(mixed(seed, static_cast<uint64_t>(row * 100 + x)) % 24);
       out += static_cast<char>(moon ? 245 : sea ? 20 + wave : 40 + warm + row * 4);
       out += static_cast<char>(moon ? 225 : sea ? 70 + wave : 60 + row * 6);

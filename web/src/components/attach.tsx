@@ -114,11 +114,17 @@ export function AttachButton({ conversation }: { conversation: Conversation }) {
     void addFiles(conversation, Array.from(input.files ?? []));
     input.value = '';
   };
-  const hidden = { type: 'file', class: 'hidden', tabIndex: -1, 'aria-hidden': true } as const;
   return (
     <>
-      <input {...hidden} ref={files} accept={accepted} multiple onChange={take} />
-      <input {...hidden} ref={camera} accept="image/*" capture="environment" onChange={take} />
+      <input type="file" hidden ref={files} accept={accepted} multiple onChange={take} />
+      <input
+        type="file"
+        hidden
+        ref={camera}
+        accept="image/*"
+        capture="environment"
+        onChange={take}
+      />
       {coarse.matches ? (
         <Menu
           label={t('pic.add')}

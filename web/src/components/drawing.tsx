@@ -128,7 +128,13 @@ function PictureActions({ list, ready, many }: { list: Action[]; ready: boolean;
   );
 }
 
-function Rows({ phase, live, seed }: { phase: Phase & { k: 'drawing' }; live: Live; seed: number }) {
+interface RowsProps {
+  phase: Phase & { k: 'drawing' };
+  live: Live;
+  seed: number;
+}
+
+function Rows({ phase, live, seed }: RowsProps) {
   const parts = [t('draw', { r: phase.row, n: phase.rows })];
   if (phase.leftMs > 0) parts.push(t('draw.left', { t: duration(phase.leftMs) }));
   parts.push(t('draw.seed', { n: seed }));
@@ -161,6 +167,7 @@ function Rows({ phase, live, seed }: { phase: Phase & { k: 'drawing' }; live: Li
 
 /** Under the squares: how far it is, or how it ended. */
 function Status({ conversation, node, live }: DrawingProps) {
+  conversation.version.value;
   const seed = node.drawing!.pictures[0]?.seed ?? 0;
   const ending = live?.ending.value ?? null;
   if (live !== null && ending === null) {
@@ -185,6 +192,7 @@ function Status({ conversation, node, live }: DrawingProps) {
 }
 
 export function Drawing({ conversation, node, live }: DrawingProps) {
+  conversation.version.value;
   const { pictures, side } = node.drawing!;
   const question = node.parent === null ? undefined : conversation.tree.nodes.get(node.parent);
   const many = pictures.length > 1;

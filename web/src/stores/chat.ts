@@ -501,10 +501,13 @@ function onFrame(frame: GenerationFrame): void {
 }
 
 function drawn(conversation: Conversation, live: Live, frame: GenerationFrame): void {
-  const place = conversation.tree.nodes.get(live.answer)?.drawing?.pictures[frame.picture ?? 0];
-  if (place === undefined || frame.id === undefined) return;
-  place.id = frame.id;
-  place.seed = frame.seed ?? place.seed;
+  const node = conversation.tree.nodes.get(live.answer);
+  const { id, picture, seed } = frame;
+  if (node?.drawing === undefined || id === undefined) return;
+  const { side, pictures } = node.drawing;
+  const put = (old: { id: string | null; seed: number }, i: number): typeof old =>
+    i === (picture ?? 0) ? { id, seed: seed ?? old.seed } : old;
+  node.drawing = { side, pictures: pictures.map(put) };
   conversation.changed();
 }
 
