@@ -13,7 +13,7 @@ endif()
 
 set(kernel_files "")
 foreach(file kernels_avx2 kernels_avx2_32 kernels_avx2_k kernels_avx2_book kernels_avx512
-        kernels_avx512_32 kernels_avx512_k kernels_avx512_book)
+        kernels_avx512_32 kernels_avx512_k kernels_avx512_book dense_avx2 dense_avx512)
   list(APPEND kernel_files ${CMAKE_SOURCE_DIR}/src/tensor/${file}.cc)
 endforeach()
 
@@ -42,3 +42,6 @@ set_source_files_properties(
 set_source_files_properties(
   ${CMAKE_SOURCE_DIR}/src/tensor/kernels_avx512_test.cc
   PROPERTIES COMPILE_OPTIONS "-O1;-Wno-psabi;-Wno-unused-function")
+set_source_files_properties(
+  ${CMAKE_SOURCE_DIR}/src/tensor/dense_wide_test.cc
+  PROPERTIES COMPILE_OPTIONS "-Wno-psabi;-Wno-unused-function")

@@ -1,0 +1,226 @@
+#include "tensor/dense.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "tensor/arena.h"
+
+namespace tensor {
+namespace {
+
+constexpr int block_rows = 96;   // a multiple of every tile; a step of them is 96 KiB of floats
+constexpr int block_panels = 4;  // share what is read of the rows
+constexpr int64_t step_words_bytes = dense_step * dense_panel * sizeof(int16_t);
+constexpr int64_t step_bytes = step_words_bytes + dense_panel * sizeof(float);
+
+int64_t steps_of(int64_t cols) { return (cols + dense_step - 1) / dense_step; }
+int element_bytes(DenseForm form) { return form == DenseForm::f32 ? 4 : 2; }
+
+Dtype dtype_of(DenseForm form) {
+  switch (form) {
+    case DenseForm::f16:
+      return Dtype::f16;
+    case DenseForm::bf16:
+      return Dtype::bf16;
+    default:
+      return Dtype::f32;
+  }
+}
+
+int64_t panel_bytes(DenseForm form, int64_t cols) {
+  if (form == DenseForm::words) return steps_of(cols) * step_bytes;
+  return cols * dense_panel * element_bytes(form);
+}
+
+void put_number(DenseForm form, uint8_t* memory, int64_t index, float number) {
+  if (form == DenseForm::f32) {
+    std::memcpy(memory + index * 4, &number, 4);
+    return;
+  }
+  const uint16_t bits = form == DenseForm::f16 ? f32_to_f16(number) : f32_to_bf16(number);
+  std::memcpy(memory + index * 2, &bits, 2);
+}
+
+void pack_numbers(DenseForm form, int64_t cols, int outputs, const float* numbers, uint8_t* panel) {
+  for (int64_t i = 0; i < cols; ++i) {
+    for (int lane = 0; lane < dense_panel; ++lane) {
+      put_number(form, panel, i * dense_panel + lane,
+                 lane < outputs ? numbers[lane * cols + i] : 0.0f);
+    }
+  }
+}
+
+void pack_words(int64_t cols, int outputs, const float* numbers, uint8_t* panel) {
+  for (int64_t step = 0; step < steps_of(cols); ++step) {
+    auto* words = reinterpret_cast<int16_t*>(panel + step * step_bytes);
+    auto* scales = reinterpret_cast<float*>(panel + step * step_bytes + step_words_bytes);
+    std::memset(words, 0, step_bytes);
+    const int depth = static_cast<int>(std::min<int64_t>(dense_step, cols - step * dense_step));
+    for (int lane = 0; lane < outputs; ++lane) {
+      int16_t rounded[dense_step];
+      dense_kernels_scalar().round_step(numbers + lane * cols + step * dense_step, depth,
+                                        panel_limit, rounded, &scales[lane]);
+      for (int i = 0; i < dense_step; ++i) {
+        words[(i / 2 * dense_panel + lane) * 2 + i % 2] = rounded[i];
+      }
+    }
+  }
+}
+
+// One block of a product: rows x panels, on one thread.
+struct Block {
+  const DenseMatrix& w;
+  const DenseRows& x;
+  const DenseOut& out;
+  const DenseKernels& kernels;
+  int first_row, rows, first_panel, panels;
+};
+
+// acc[panel] = the sums of the block, (rows, 16).
+void multiply(const Block& b, float (*acc)[block_rows * dense_panel]) {
+  const bool words = b.w.form == DenseForm::words;
+  const int64_t cols = b.w.cols;
+  alignas(64) float widened[dense_step * dense_panel];
+  for (int step = 0; step < steps_of(cols); ++step) {
+    const int depth = static_cast<int>(std::min<int64_t>(dense_step, cols - step * dense_step));
+    for (int p = 0; p < b.panels; ++p) {
+      const uint8_t* panel = b.w.data + (b.first_panel + p) * panel_bytes(b.w.form, cols);
+      if (words) {
+        const uint8_t* place = panel + step * step_bytes;
+        b.kernels.word_product({b.x.words(step, b.first_row), b.x.scales(step, b.first_row), b.rows,
+                                reinterpret_cast<const int16_t*>(place),
+                                reinterpret_cast<const float*>(place + step_words_bytes), acc[p]});
+        continue;
+      }
+      const uint8_t* place =
+          panel + int64_t{step} * dense_step * dense_panel * element_bytes(b.w.form);
+      const auto* numbers = reinterpret_cast<const float*>(place);
+      if (b.w.form != DenseForm::f32) {
+        b.kernels.widen(dtype_of(b.w.form), place, widened, depth * dense_panel);
+        numbers = widened;
+      }
+      b.kernels.product(b.x.numbers(step, b.first_row), dense_step, b.rows, numbers, depth, acc[p],
+                        dense_panel, step > 0);
+    }
+  }
+}
+
+// The last panel of a matrix whose outputs do not fill it.
+void finish_part(const Block& b, const Finish& whole, int outputs) {
+  alignas(64) float padded[block_rows * dense_panel] = {};
+  Finish part = whole;
+  part.y = padded;
+  part.add = whole.add ? padded : nullptr;
+  part.stride = dense_panel;
+  for (int r = 0; whole.add && r < whole.rows; ++r) {
+    std::copy_n(whole.add + r * whole.stride, outputs, padded + r * dense_panel);
+  }
+  b.kernels.finish(part);
+  for (int r = 0; r < whole.rows; ++r) {
+    std::copy_n(padded + r * dense_panel, outputs, whole.y + r * whole.stride);
+  }
+}
+
+void run(const Block& b) {
+  alignas(64) float acc[block_panels][block_rows * dense_panel];
+  if (b.w.form == DenseForm::words) std::memset(acc, 0, sizeof acc);
+  multiply(b, acc);
+  for (int p = 0; p < b.panels; ++p) {
+    const int64_t first = int64_t{b.first_panel + p} * dense_panel;
+    const int outputs = static_cast<int>(std::min<int64_t>(dense_panel, b.w.rows - first));
+    float bias[dense_panel] = {};
+    if (b.out.bias) std::copy_n(b.out.bias + first, outputs, bias);
+    const int64_t at = b.first_row * b.out.stride + first;
+    const Finish finish{acc[p],     b.rows,       bias,        b.out.add ? b.out.add + at : nullptr,
+                        b.out.gelu, b.out.y + at, b.out.stride};
+    if (outputs == dense_panel) {
+      b.kernels.finish(finish);
+    } else {
+      finish_part(b, finish, outputs);
+    }
+  }
+}
+
+}  // namespace
+
+const DenseKernels& dense_kernels(Isa isa) {
+  switch (isa) {
+    case Isa::scalar:
+      return dense_kernels_scalar();
+    case Isa::avx2:
+      return dense_kernels_avx2();
+    case Isa::avx512_vnni:
+      return dense_kernels_avx512();
+  }
+  return dense_kernels_scalar();
+}
+
+uint64_t dense_bytes(DenseForm form, int64_t rows, int64_t cols) {
+  return (rows + dense_panel - 1) / dense_panel * panel_bytes(form, cols);
+}
+
+void pack_dense(const DenseMatrix& w, uint8_t* memory, int64_t first, int64_t count,
+                const float* numbers) {
+  CHECK(first % dense_panel == 0, "panels are packed whole");
+  for (int64_t done = 0; done < count; done += dense_panel) {
+    uint8_t* panel = memory + (first + done) / dense_panel * panel_bytes(w.form, w.cols);
+    const int outputs = static_cast<int>(std::min<int64_t>(dense_panel, count - done));
+    const float* rows = numbers + done * w.cols;
+    if (w.form == DenseForm::words) {
+      pack_words(w.cols, outputs, rows, panel);
+    } else {
+      pack_numbers(w.form, w.cols, outputs, rows, panel);
+    }
+  }
+}
+
+uint64_t DenseRows::bytes(DenseForm form, int rows, int64_t cols) {
+  const uint64_t steps = steps_of(cols) * uint64_t(rows);
+  if (form != DenseForm::words) return steps * dense_step * sizeof(float);
+  return steps * (dense_step * sizeof(int16_t) + sizeof(float));
+}
+
+DenseRows::DenseRows(DenseForm form, int rows, int64_t cols, uint8_t* memory)
+    : words_(form == DenseForm::words), rows_(rows), cols_(cols) {
+  if (words_) {
+    whole_ = reinterpret_cast<int16_t*>(memory);
+    scales_ = reinterpret_cast<float*>(whole_ + steps_of(cols) * rows * dense_step);
+  } else {
+    numbers_ = reinterpret_cast<float*>(memory);
+  }
+}
+
+void DenseRows::set(int row, const float* x, const DenseKernels& kernels) const {
+  for (int step = 0; step < steps_of(cols_); ++step) {
+    const int depth = static_cast<int>(std::min<int64_t>(dense_step, cols_ - step * dense_step));
+    const int64_t at = int64_t{step} * rows_ + row;
+    if (words_) {
+      kernels.round_step(x + step * dense_step, depth, row_limit, whole_ + at * dense_step,
+                         scales_ + at);
+    } else {
+      std::copy_n(x + step * dense_step, depth, numbers_ + at * dense_step);
+    }
+  }
+}
+
+void dense(const DenseMatrix& w, const DenseRows& x, PanelRange panels, const DenseOut& out,
+           Isa isa, base::Pool& pool) {
+  CHECK(x.cols() == w.cols && x.words() == (w.form == DenseForm::words),
+        "rows in the matrix's form");
+  const DenseKernels& kernels = dense_kernels(isa);
+  const int row_blocks = (x.rows() + block_rows - 1) / block_rows;
+  const int panel_blocks = (panels.count + block_panels - 1) / block_panels;
+  // Neighbouring blocks share their panels.
+  pool.run(int64_t{row_blocks} * panel_blocks, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int row = static_cast<int>(i % row_blocks) * block_rows;
+      const int panel = static_cast<int>(i / row_blocks) * block_panels;
+      run({w, x, out, kernels, row, std::min(block_rows, x.rows() - row), panels.first + panel,
+           std::min(block_panels, panels.count - panel)});
+    }
+  });
+}
+
+}  // namespace tensor
