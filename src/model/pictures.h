@@ -8,7 +8,8 @@
 // the number of threads.
 //
 // One thread owns a PictureModel, its jobs and the pool's workers while a slice runs; jobs end
-// before their model. Several jobs may be under way; each has its own memory.
+// before their model. Several jobs may be under way; each has its own memory. That of one job of
+// each kind is had when the model is loaded; a job beyond is null if the machine has no memory.
 #pragma once
 
 #include <cstdint>

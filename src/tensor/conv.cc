@@ -128,6 +128,14 @@ void put_panel(const ConvShape& s, const ConvOutput& output, int first_tile, int
 }
 
 int element_bytes(Dtype dtype) { return dtype == Dtype::f32 ? 4 : 2; }
+void put_number(Dtype dtype, uint8_t* memory, int64_t index, float number) {
+  if (dtype == Dtype::f32) {
+    std::memcpy(memory + index * 4, &number, 4);
+    return;
+  }
+  const uint16_t bits = dtype == Dtype::f16 ? f32_to_f16(number) : f32_to_bf16(number);
+  std::memcpy(memory + index * 2, &bits, 2);
+}
 
 }  // namespace
 
@@ -136,20 +144,15 @@ uint64_t conv_bytes(Dtype dtype, int in, int out) {
 }
 
 void pack_conv(const ConvMatrix& w, uint8_t* memory, int first, int count, const float* numbers) {
+  const int64_t panel_numbers = int64_t{9} * w.in * dense_panel;
   for (int panel = first; panel < first + count; ++panel) {
-    const int64_t start = int64_t{panel} * 9 * w.in * dense_panel;
-    for (int64_t i = 0; i < int64_t{9} * w.in * dense_panel; ++i) {
-      const int64_t lane = i % dense_panel, in = i / dense_panel % w.in,
-                    point = i / dense_panel / w.in;
-      const int64_t out = panel * dense_panel + lane;
-      const float number = out < w.out ? numbers[(out * w.in + in) * 9 + point] : 0.0f;
-      uint8_t* to = memory + (start + i) * element_bytes(w.dtype);
-      if (w.dtype == Dtype::f32) {
-        std::memcpy(to, &number, 4);
-      } else {
-        const uint16_t bits = w.dtype == Dtype::f16 ? f32_to_f16(number) : f32_to_bf16(number);
-        std::memcpy(to, &bits, 2);
-      }
+    uint8_t* to = memory + panel * panel_numbers * element_bytes(w.dtype);
+    const float* from = numbers + (panel - first) * panel_numbers;
+    const int outputs = std::min(dense_panel, w.out - panel * dense_panel);
+    for (int64_t i = 0; i < panel_numbers; ++i) {
+      const int64_t lane = i % dense_panel, in = i / dense_panel % w.in;
+      const int64_t point = i / dense_panel / w.in;
+      put_number(w.dtype, to, i, lane < outputs ? from[(lane * w.in + in) * 9 + point] : 0.0f);
     }
   }
 }

@@ -27,8 +27,10 @@ struct ConvMatrix {
   int panels() const { return (out + 15) / 16; }
 };
 uint64_t conv_bytes(Dtype dtype, int in, int out);
-// Packs panels first .. first + count - 1 from the whole (out, in, 3, 3). Any thread.
-void pack_conv(const ConvMatrix& w, uint8_t* memory, int first, int count, const float* numbers);
+// Packs panels first .. first + count - 1 into `memory`, the whole matrix's. Any thread. f16 and
+// bf16: the numbers came from that type.
+void pack_conv(const ConvMatrix& w, uint8_t* memory, int first, int count,
+               const float* numbers /* (outputs of these panels, in, 3, 3) */);
 
 struct ConvShape {
   int height = 0, width = 0;  // of the result, and of the picture unless it is doubled

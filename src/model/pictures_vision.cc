@@ -1,0 +1,258 @@
+// The vision tower (SigLIP) and the aligner: from a canvas to embeddings.
+//
+//   x = patches W + positions
+//   each layer: x += Wo attention(norm x);  x += W2 gelu(W1 norm x)
+//   features = norm x;  embeddings = aligner(features), a gelu between its matrices
+#include <algorithm>
+#include <cmath>
+
+#include "model/pictures_parts.h"
+#include "tensor/norms.h"
+
+namespace model {
+namespace {
+
+using tensor::DenseMatrix;
+using tensor::DenseRows;
+
+// One matrix on rows of `wide`, `x` or what is said.
+class Builder {
+ public:
+  Builder(const PictureWeights& weights, int threads, SeePlan& to)
+      : v_(weights.config.vision),
+        weights_(weights.vision),
+        tokens_(v_.tokens()),
+        threads_(threads),
+        hidden_(weights.hidden),
+        plan_(to.plan),
+        sizes_(to.sizes) {}
+
+  void build() {
+    measure();
+    patches();
+    tap("vision.embeddings");
+    for (size_t i = 0; i < weights_.layers.size(); ++i) {
+      layer(weights_.layers[i]);
+      tap(fmt::format("vision.block{}", i));
+    }
+    last_norm();
+    aligner();
+  }
+
+ private:
+  void measure() {
+    const uint64_t tokens = tokens_, threads = threads_;
+    const uint64_t widest = std::max({3 * v_.width, v_.ffn, hidden_});
+    sizes_.x = tokens * v_.width;
+    sizes_.wide = tokens * widest;
+    sizes_.temporary = threads * std::max(v_.width, 3 * v_.patch * v_.patch);
+    sizes_.attention_bytes = tensor::full_attention_bytes(attention_shape(nullptr), threads_);
+    sizes_.rows_bytes = 0;
+    const auto grow = [&](const DenseMatrix& w) {
+      sizes_.rows_bytes = std::max(sizes_.rows_bytes, DenseRows::bytes(w.form, tokens_, w.cols));
+    };
+    grow(weights_.patch.w);
+    for (const VisionLayer& layer : weights_.layers) {
+      for (const DensePart* part : {&layer.qkv, &layer.proj, &layer.fc1, &layer.fc2}) {
+        grow(part->w);
+      }
+    }
+    for (const DensePart& part : weights_.aligner) grow(part.w);
+  }
+
+  // A unit that makes rows for w: fill(state, token, temporary) gives each.
+  template <class Fill>
+  void rows(const DenseMatrix& w, int64_t longest, Fill fill) {
+    plan_.add(uint64_t(tokens_) * w.cols * 4, [&w, longest, fill, tokens = tokens_](SeeState& s) {
+      const DenseRows rows(w.form, tokens, w.cols, s.rows);
+      const auto& kernels = tensor::dense_kernels(s.machine->isa);
+      s.machine->pool->run(tokens, 8, [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t token = begin; token < end; ++token) {
+          float* temporary = s.temporary + thread * longest;
+          rows.set(static_cast<int>(token), fill(s, token, temporary), kernels);
+        }
+      });
+    });
+  }
+
+  // Units that multiply the rows with w; `out` says where to.
+  template <class Out>
+  void product(const DenseMatrix& w, Out out) {
+    const uint64_t panel = uint64_t(tokens_) * w.cols * tensor::dense_panel;
+    const int step = std::max<int>(4, static_cast<int>(unit_operations / panel) / 4 * 4);
+    for (int first = 0; first < w.panels(); first += step) {
+      const int count = std::min(step, w.panels() - first);
+      plan_.add(panel * count, [&w, first, count, out, tokens = tokens_](SeeState& s) {
+        const DenseRows rows(w.form, tokens, w.cols, s.rows);
+        tensor::dense(w, rows, {first, count}, out(s), s.machine->isa, *s.machine->pool);
+      });
+    }
+  }
+
+  void patches() {
+    const format::JanusVision v = v_;
+    const int row = 3 * v.patch * v.patch;
+    rows(weights_.patch.w, std::max(v.width, row), [v](SeeState& s, int64_t token, float* to) {
+      const int across = v.side / v.patch;
+      const int64_t top = token / across * v.patch, left = token % across * v.patch;
+      for (int c = 0; c < 3; ++c) {
+        for (int y = 0; y < v.patch; ++y) {
+          for (int x = 0; x < v.patch; ++x) {
+            const float level = s.canvas[((top + y) * v.side + left + x) * 3 + c];
+            to[(c * v.patch + y) * v.patch + x] =
+                (level / 255.0f - static_cast<float>(v.mean)) / static_cast<float>(v.std);
+          }
+        }
+      }
+      return to;
+    });
+    product(weights_.patch.w, [&w = weights_, v](SeeState& s) {
+      return tensor::DenseOut{s.x, v.width, w.patch.bias, w.positions};
+    });
+  }
+
+  // Rows of the normalised residual stream for w.
+  void normalised(const NormPart& norm, const DenseMatrix& w) {
+    const int width = v_.width;
+    const auto eps = static_cast<float>(v_.eps);
+    rows(w, longest(), [&norm, width, eps](SeeState& s, int64_t token, float* to) {
+      tensor::layer_norm(s.machine->isa, s.x + token * width, norm.weight, norm.bias, to, width,
+                         eps);
+      return to;
+    });
+  }
+
+  // Rows of `wide` for w.
+  void wide_rows(const DenseMatrix& w) {
+    rows(w, longest(),
+         [stride = w.cols](SeeState& s, int64_t token, float*) { return s.wide + token * stride; });
+  }
+  int64_t longest() const { return std::max(v_.width, 3 * v_.patch * v_.patch); }
+
+  tensor::FullAttention attention_shape(SeeState* s) const {
+    tensor::FullAttention x;
+    x.heads = v_.heads, x.head_dim = v_.width / v_.heads, x.tokens = tokens_;
+    x.scale = 1.0f / std::sqrt(static_cast<float>(x.head_dim));
+    if (s) {
+      x.q = s->wide, x.k = s->wide + v_.width, x.v = s->wide + 2 * v_.width;
+      x.stride = int64_t{3} * v_.width;
+      // A piece writes over the queries that only it has read.
+      x.out = s->wide, x.out_stride = x.stride;
+    }
+    return x;
+  }
+
+  void attention() {
+    const uint64_t numbers = uint64_t(tokens_) * v_.width;
+    // Copies of the shape: the builder is gone when units run.
+    const auto shape = [copy = *this](SeeState& s) { return copy.attention_shape(&s); };
+    plan_.add(numbers * 8, [shape](SeeState& s) {
+      tensor::full_attention_pack(shape(s), s.attention, *s.machine->pool);
+    });
+    const tensor::FullAttention x = attention_shape(nullptr);
+    const int step = std::max<int>(1, static_cast<int>(unit_operations / x.piece_operations()));
+    for (int first = 0; first < x.pieces(); first += step) {
+      const int count = std::min(step, x.pieces() - first);
+      plan_.add(count * x.piece_operations(), [shape, first, count](SeeState& s) {
+        tensor::full_attention(shape(s), s.attention, first, count, s.machine->isa,
+                               *s.machine->pool);
+      });
+    }
+  }
+
+  void layer(const VisionLayer& layer) {
+    const int width = v_.width, ffn = v_.ffn;
+    normalised(layer.norm1, layer.qkv.w);
+    product(layer.qkv.w, [&layer, width](SeeState& s) {
+      return tensor::DenseOut{s.wide, int64_t{3} * width, layer.qkv.bias};
+    });
+    attention();
+    rows(layer.proj.w, longest(),
+         [width](SeeState& s, int64_t token, float*) { return s.wide + token * 3 * width; });
+    product(layer.proj.w, [&layer, width](SeeState& s) {
+      return tensor::DenseOut{s.x, width, layer.proj.bias, s.x};
+    });
+    normalised(layer.norm2, layer.fc1.w);
+    product(layer.fc1.w, [&layer, ffn](SeeState& s) {
+      return tensor::DenseOut{s.wide, ffn, layer.fc1.bias, nullptr, true};
+    });
+    wide_rows(layer.fc2.w);
+    product(layer.fc2.w, [&layer, width](SeeState& s) {
+      return tensor::DenseOut{s.x, width, layer.fc2.bias, s.x};
+    });
+  }
+
+  // In place: the stream is not needed afterwards.
+  void last_norm() {
+    const int width = v_.width;
+    const auto eps = static_cast<float>(v_.eps);
+    plan_.add(sizes_.x * 4, [&norm = weights_.norm, width, eps, tokens = tokens_](SeeState& s) {
+      s.machine->pool->run(tokens, 8, [&](int64_t begin, int64_t end, int) {
+        for (int64_t token = begin; token < end; ++token) {
+          float* x = s.x + token * width;
+          tensor::layer_norm(s.machine->isa, x, norm.weight, norm.bias, x, width, eps);
+        }
+      });
+      if (s.features) s.features->assign(s.x, s.x + int64_t{tokens} * width);
+    });
+  }
+
+  void aligner() {
+    const int hidden = hidden_;
+    const size_t last = weights_.aligner.size() - 1;
+    for (size_t i = 0; i <= last; ++i) {
+      const DensePart& part = weights_.aligner[i];
+      if (i == 0) {
+        rows(part.w, longest(), [width = v_.width](SeeState& s, int64_t token, float*) {
+          return s.x + token * width;
+        });
+      } else {
+        wide_rows(part.w);
+      }
+      if (i == last)
+        plan_.add(0,
+                  [numbers = size_t(tokens_) * hidden](SeeState& s) { s.embeds->resize(numbers); });
+      product(part.w, [&part, hidden, i, last](SeeState& s) {
+        float* y = i == last ? s.embeds->data() : s.wide;
+        return tensor::DenseOut{y, hidden, part.bias, nullptr, i < last};
+      });
+    }
+  }
+
+  void tap(std::string stage) {
+    plan_.add(0, [stage = std::move(stage), tokens = tokens_, width = v_.width](SeeState& s) {
+      if (s.machine->tap) s.machine->tap(stage, s.x, tokens, width);
+    });
+  }
+
+  const format::JanusVision& v_;
+  const VisionWeights& weights_;
+  const int tokens_, threads_, hidden_;
+  UnitPlan<SeeState>& plan_;
+  SeeSizes& sizes_;
+};
+
+}  // namespace
+
+uint64_t SeeSizes::bytes() const {
+  using tensor::arena_bytes;
+  return arena_bytes(x * 4) + arena_bytes(wide * 4) + arena_bytes(temporary * 4) +
+         arena_bytes(rows_bytes) + arena_bytes(attention_bytes);
+}
+
+SeeState::SeeState(PictureMachine& m, SpareMemory& home,
+                   std::unique_ptr<tensor::Workspace> workspace, const SeeSizes& sizes)
+    : machine(&m), memory(home, std::move(workspace)) {
+  tensor::Workspace& work = *memory;
+  x = work.take<float>(sizes.x);
+  wide = work.take<float>(sizes.wide);
+  temporary = work.take<float>(sizes.temporary);
+  rows = work.take<uint8_t>(sizes.rows_bytes);
+  attention = work.take<uint8_t>(sizes.attention_bytes);
+}
+
+SeePlan::SeePlan(const PictureWeights& weights, int threads) {
+  Builder(weights, threads, *this).build();
+}
+
+}  // namespace model
