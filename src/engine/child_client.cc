@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine/channel.h"
+#include "engine/picture_checks.h"
 
 namespace engine {
 namespace {
@@ -67,6 +68,8 @@ class Client final : public ChildClient {
 
   base::Result<void> start(Request request, EventSink sink) override {
     uint64_t id = request.id;
+    // The wire would be closed for it, and with it everybody's answers.
+    if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) TRY(check_pictures(*chat));
     {
       std::lock_guard lock(mutex_);
       if (!ready_) return base::fail(engine_gone());
@@ -122,8 +125,14 @@ class Client final : public ChildClient {
   }
   base::Result<PromptSize> prompt_size(const std::string& model,
                                        const ChatPrompt& prompt) override {
+    // Where the pictures stand is enough.
+    ChatPrompt measured = prompt;
+    for (Message& message : measured.messages) {
+      for (Picture& picture : message.pictures) picture.bytes.clear();
+    }
+    TRY(check_pictures(measured));
     return ask<wire::Size>([&](uint64_t n) {
-             return wire::MeasurePrompt{n, model, prompt};
+             return wire::MeasurePrompt{n, model, measured};
            })
         .map([](wire::Size size) { return size.size; });
   }

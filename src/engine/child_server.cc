@@ -17,9 +17,10 @@ namespace {
 // sent at once, so that an idle engine's numbers are the last ones.
 constexpr int64_t stats_interval_ns = 50'000'000;
 constexpr size_t questions_max = 4096;
+constexpr uint64_t pictures_waiting_bytes_max = 128ull << 20;
 
 // Questions that take a moment (templates, tokenising) are answered on a thread of their own, so
-// that a cancel is never behind them.
+// that a cancel is never behind them; those with pictures, which may take seconds, on another.
 class Questions {
  public:
   Questions() : thread_([this] { run(); }) {}
@@ -31,11 +32,14 @@ class Questions {
     asked_.notify_all();
     thread_.join();
   }
-  bool ask(std::function<void()> question) {
+  // `bytes`: of the pictures in it. False: too much waits already.
+  bool ask(std::function<void()> question, uint64_t bytes) {
     {
       std::lock_guard lock(mutex_);
-      if (waiting_.size() >= questions_max) return false;
-      waiting_.push_back(std::move(question));
+      bool large = bytes > 0 && bytes_ > 0 && bytes_ + bytes > pictures_waiting_bytes_max;
+      if (waiting_.size() >= questions_max || large) return false;
+      bytes_ += bytes;
+      waiting_.push_back({std::move(question), bytes});
     }
     asked_.notify_all();
     return true;
@@ -44,7 +48,7 @@ class Questions {
  private:
   void run() {
     for (;;) {
-      std::function<void()> question;
+      Question question;
       {
         std::unique_lock lock(mutex_);
         asked_.wait(lock, [&] { return stopping_ || !waiting_.empty(); });
@@ -52,12 +56,19 @@ class Questions {
         question = std::move(waiting_.front());
         waiting_.pop_front();
       }
-      question();
+      question.answer();
+      std::lock_guard lock(mutex_);
+      bytes_ -= question.bytes;
     }
   }
+  struct Question {
+    std::function<void()> answer;
+    uint64_t bytes = 0;
+  };
   std::mutex mutex_;
   std::condition_variable asked_;
-  std::deque<std::function<void()>> waiting_;
+  std::deque<Question> waiting_;
+  uint64_t bytes_ = 0;  // of pictures, with the question that is being answered
   bool stopping_ = false;
   std::thread thread_;
 };
@@ -88,6 +99,7 @@ class Server {
     }
     // Questions first (they use the engine), the engine next (it sends events), then the channel.
     questions_.reset();
+    picture_questions_.reset();
     engine_.reset();
     channel_.reset();
     return why_ == Closed::protocol ? 1 : 0;
@@ -191,17 +203,32 @@ class Server {
     });
   }
 
+  template <class Question>
+  static uint64_t picture_bytes(const Question&) {
+    return 0;
+  }
+  static uint64_t picture_bytes(const wire::Start& start) {
+    const auto* chat = std::get_if<ChatPrompt>(&start.request.prompt);
+    uint64_t bytes = 0;
+    for (size_t i = 0; chat && i < chat->messages.size(); ++i) {
+      for (const Picture& picture : chat->messages[i].pictures) bytes += picture.bytes.size();
+    }
+    return bytes;
+  }
+
   template <class Question, class Answer>
   bool ask(Question question, Answer answer) {
     auto shared = std::make_shared<Question>(std::move(question));
     uint64_t call = shared->call;
-    bool taken = questions_->ask([this, shared, answer, call] {
+    const uint64_t bytes = picture_bytes(*shared);
+    Questions& questions = bytes > 0 ? *picture_questions_ : *questions_;
+    const auto answer_it = [this, shared, answer, call] {
       wire::Frame frame = answer(*shared);
       auto sent = channel_->send(frame);
       if (sent || sent.error().kind == base::ErrorKind::unavailable) return;
       (void)channel_->send(wire::Refused{call, sent.error()});  // the answer was too large
-    });
-    if (!taken) {
+    };
+    if (!questions.ask(answer_it, bytes)) {
       base::Error busy{base::ErrorKind::unavailable, "too many questions at once", "",
                        "try again in a second"};
       (void)channel_->send(wire::Refused{call, busy});
@@ -219,6 +246,7 @@ class Server {
   std::unique_ptr<Channel> channel_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Questions> questions_ = std::make_unique<Questions>();
+  std::unique_ptr<Questions> picture_questions_ = std::make_unique<Questions>();
 };
 
 }  // namespace

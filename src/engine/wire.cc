@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "engine/picture_checks.h"
 
 namespace engine::wire {
 namespace {
@@ -175,6 +176,10 @@ void fields(A& a, Message& m) {
     a.text(call.arguments);
   });
   a.text(m.tool_call_id);
+  a.list(m.pictures, [&](Picture& picture) {
+    a.number(picture.at);
+    a.bytes(picture.bytes);
+  });
 }
 template <class A>
 void fields(A& a, ChatPrompt& p) {
@@ -188,6 +193,7 @@ void fields(A& a, ChatPrompt& p) {
   a.enumeration(p.tool_choice, ToolChoice::named);
   a.text(p.tool_name);
   a.boolean(p.parallel_calls);
+  a.require(check_pictures(p).has_value());
 }
 template <class A>
 void fields(A& a, TextPrompt& p) {
@@ -197,6 +203,13 @@ void fields(A& a, TextPrompt& p) {
 template <class A>
 void fields(A& a, IdsPrompt& p) {
   ids(a, p.ids);
+}
+template <class A>
+void fields(A& a, DrawPrompt& p) {
+  a.text(p.text);
+  a.number(p.pictures);
+  a.number(p.guidance);
+  ids(a, p.codes);
 }
 template <class A>
 void fields(A& a, SamplingParams& p) {
@@ -275,6 +288,26 @@ void fields(A& a, Delta& e) {
   });
 }
 template <class A>
+void fields(A& a, SketchRow& e) {
+  count_of(a, e.picture);
+  count_of(a, e.row);
+  count_of(a, e.rows);
+  a.require(e.picture < pictures_drawn_max && e.row < e.rows && e.rows <= sketch_side_max);
+  a.bytes(e.colours);
+  a.require(e.colours.size() % 3 == 0 && e.colours.size() <= 3 * sketch_side_max);
+}
+template <class A>
+void fields(A& a, Drawn& e) {
+  count_of(a, e.picture);
+  a.require(e.picture < pictures_drawn_max);
+  a.number(e.seed);
+  a.bytes(e.png);
+  a.list(e.codes, [&](int32_t& code) {
+    a.number(code);
+    a.require(code >= 0);
+  });
+}
+template <class A>
 void fields(A& a, Usage& u) {
   count_of(a, u.prompt_tokens);
   count_of(a, u.cached_tokens);
@@ -319,6 +352,9 @@ void fields(A& a, ModelStatus& s) {
   a.require(s.defaults.is_null() || s.defaults.is_object());
   a.number(s.created_unix);
   a.boolean(s.tools);
+  a.boolean(s.sees);
+  count_of(a, s.picture_tokens);
+  count_of(a, s.drawn_side);
 }
 template <class A>
 void fields(A& a, EngineStats& s) {

@@ -10,8 +10,8 @@
 //
 // The gate does not trust the engine, whose model file may have taken it over: decode() refuses a
 // payload with bytes missing or left over, a count that the bytes cannot hold, an enum or bool out
-// of range, a NaN, a negative count, ill-formed UTF-8 where text is meant. Whoever gets a refused
-// frame closes the connection.
+// of range, a NaN, a negative count, ill-formed UTF-8 where text is meant, pictures beyond the
+// limits of engine.h. Whoever gets a refused frame closes the connection.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,12 @@
 
 namespace engine::wire {
 
-inline constexpr uint32_t version = 2;
+inline constexpr uint32_t version = 3;
 inline constexpr uint32_t header_bytes = 5;
-inline constexpr uint32_t to_engine_bytes_max = 64u << 20;  // a whole book as a prompt
+inline constexpr uint32_t to_engine_bytes_max = 64u << 20;  // a whole book, or pictures_bytes_max
 inline constexpr uint32_t to_gate_bytes_max = 16u << 20;
 inline constexpr int json_depth_max = 32;
+inline constexpr int sketch_side_max = 1024;  // codes of a drawn picture, each way
 
 // Gate to engine. `call` is chosen by the gate; one answer carries it back.
 struct Hello {

@@ -22,6 +22,9 @@ Request full_request() {
   chat.messages.push_back(
       {.role = "assistant", .tool_calls = {{"call_1", "add", "{}"}, {"call_2", "f", "{\"a\":1}"}}});
   chat.messages.push_back({.role = "tool", .content = "3", .tool_call_id = "call_1"});
+  chat.messages.push_back({.role = "user",
+                           .content = "été",
+                           .pictures = {{0, std::string("\x89PNG\0\xff", 6)}, {5, "two"}}});
   chat.tools = {{"add", base::Json::object({{"type", "function"}})}, {"f", nullptr}};
   chat.tool_choice = ToolChoice::named;
   chat.tool_name = "add";
@@ -51,6 +54,8 @@ std::vector<Frame> all_frames() {
   Request ids = full_request();
   ids.prompt = IdsPrompt{{1, 2, 3}};
   ids.sampling.seed.reset();
+  Request draw = full_request();
+  draw.prompt = DrawPrompt{"a whale", 4, 2.5, {1, 2, 3, 4}};
   ModelStatus status{"m",
                      "qwen2",
                      "Q4_K_M",
@@ -65,7 +70,10 @@ std::vector<Frame> all_frames() {
                      true,
                      base::Json::object({{"top_p", 0.95}}),
                      1'700'000'000,
-                     true};
+                     true,
+                     true,
+                     578,
+                     384};
   EngineStats stats{true, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
   base::Error error{base::ErrorKind::unavailable, "what", "why", "next"};
   Usage usage{1, 2, 3, 4, 5, 6, 7, 8, 9};
@@ -74,6 +82,7 @@ std::vector<Frame> all_frames() {
       Start{1, full_request()},
       Start{2, text},
       Start{3, ids},
+      Start{3, draw},
       Cancel{4},
       AnswerNow{5},
       Tokenize{6, "m", "text", true, true},
@@ -89,6 +98,8 @@ std::vector<Frame> all_frames() {
       RequestEvent{1, Delta{Part::reasoning, "Grüße", {5, 6}, {token(), token()}, {}}},
       RequestEvent{1, Delta{Part::answer, "", {7}, {}, {{0, "f", "{}"}, {1, "g", "{\"a\":1}"}}}},
       RequestEvent{1, End{EndReason::length, true, usage, error}},
+      RequestEvent{1, SketchRow{3, 22, 24, std::string("\xff\0\x80\1\2\3", 6)}},
+      RequestEvent{1, Drawn{2, 0xfedcba9876543210ull, std::string("\x89PNG\0", 5), {7, 0, 16383}}},
       Refused{9, error},
       Started{10},
       Ids{11, {1, -1, 3}},
@@ -121,6 +132,8 @@ TEST(Wire, EveryFrameComesBackAsItWent) {
   EXPECT_EQ(chat.tools[0].definition.find("type")->as_string(), "function");
   EXPECT_EQ(chat.tool_name, "add");
   EXPECT_EQ(chat.template_arguments.find("y")->as_number(), 1.5);
+  EXPECT_EQ(chat.messages[5].pictures[0].bytes, std::string("\x89PNG\0\xff", 6));
+  EXPECT_EQ(chat.messages[5].pictures[1].at, 5u);
   EXPECT_EQ(start.request.sampling.seed, 7u);
   EXPECT_EQ(start.request.account, 99u);
 }
@@ -182,6 +195,39 @@ TEST(Wire, ValuesOutOfRangeAreRefused) {
   status.defaults = base::Json::array();
   EXPECT_TRUE(refused(Models{{status}}));
   EXPECT_TRUE(refused(Refused{1, {static_cast<base::ErrorKind>(77), "", "", ""}}));
+}
+
+TEST(Wire, PicturesKeepTheLimitsOfTheDoor) {
+  auto refused = [](std::vector<Picture> pictures, std::string role = "user") {
+    ChatPrompt chat;
+    chat.messages.push_back(
+        {.role = std::move(role), .content = "été", .pictures = std::move(pictures)});
+    auto bytes = encode(MeasurePrompt{1, "m", chat}, to_engine_bytes_max);
+    return !decode(static_cast<uint8_t>((*bytes)[4]), payload_of(*bytes)).has_value();
+  };
+  const std::string large(picture_bytes_max, 'x');
+  EXPECT_FALSE(refused({{0, "a"}, {0, "b"}, {5, "c"}}));
+  EXPECT_FALSE(refused({{0, large}, {0, large}}));
+  EXPECT_TRUE(refused({{0, large}, {0, large}, {0, "b"}}));
+  EXPECT_TRUE(refused({{0, large + "x"}}));
+  EXPECT_FALSE(refused(std::vector<Picture>(pictures_seen_max)));
+  EXPECT_TRUE(refused(std::vector<Picture>(pictures_seen_max + 1)));
+  EXPECT_TRUE(refused({{2, "a"}, {0, "b"}})) << "not in order";
+  EXPECT_TRUE(refused({{6, "a"}})) << "behind the text";
+  EXPECT_TRUE(refused({{1, "a"}})) << "within a character";
+  EXPECT_TRUE(refused({{0, "a"}}, "assistant"));
+  auto event_refused = [](const Event& event) {
+    auto bytes = encode(RequestEvent{1, event}, to_gate_bytes_max);
+    return !decode(static_cast<uint8_t>((*bytes)[4]), payload_of(*bytes)).has_value();
+  };
+  EXPECT_FALSE(event_refused(SketchRow{0, 0, 1, "abc"}));
+  EXPECT_TRUE(event_refused(SketchRow{pictures_drawn_max, 0, 1, "abc"}));
+  EXPECT_TRUE(event_refused(SketchRow{0, 1, 1, "abc"}));
+  EXPECT_TRUE(event_refused(SketchRow{0, 0, 1, "abcd"}));
+  EXPECT_TRUE(event_refused(SketchRow{0, 0, sketch_side_max + 1, ""}));
+  EXPECT_TRUE(event_refused(SketchRow{0, 0, 1, std::string(3 * sketch_side_max + 3, 'x')}));
+  EXPECT_TRUE(event_refused(Drawn{pictures_drawn_max, 1, "", {}}));
+  EXPECT_TRUE(event_refused(Drawn{0, 1, "", {-1}}));
 }
 
 TEST(Wire, ACountIsNotBelieved) {
