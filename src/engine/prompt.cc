@@ -1,7 +1,10 @@
 #include "engine/prompt.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
+
+#include "engine/picture_checks.h"
 
 namespace engine {
 namespace {
@@ -11,6 +14,12 @@ constexpr int answer_room_tokens_max = 1024;
 
 // A conversation with which templates are tried out.
 ChatPrompt small_probe() { return {{{.role = "user", .content = "?"}}}; }
+
+base::Error no_tool_calls() {
+  return {base::ErrorKind::unsupported, "this model knows no form for tool calls",
+          "its chat template shows none that is read here",
+          "leave the tools out, or choose another model"};
+}
 
 void append_user_text(text::Rendered& rendered, const std::string& typed) {
   if (typed.empty()) return;
@@ -35,13 +44,17 @@ std::vector<Message> without_oldest(const std::vector<Message>& messages, int dr
 std::unique_ptr<const PromptBuilder> PromptBuilder::make(
     std::shared_ptr<const text::Tokenizer> tokenizer,
     std::shared_ptr<const text::ChatTemplate> chat_template, std::string_view template_source,
-    int vocab) {
+    int vocab, std::optional<JanusPrompts> janus) {
   auto builder = std::unique_ptr<PromptBuilder>(new PromptBuilder());
   builder->tokenizer_ = std::move(tokenizer);
-  builder->chat_template_ = std::move(chat_template);
   builder->vocab_ = vocab;
   const text::Tokenizer& t = *builder->tokenizer_;
   builder->markers_ = text::ThinkMarkers::of(t);
+  if (janus) {
+    builder->janus_ = std::move(janus);
+    return builder;
+  }
+  builder->chat_template_ = std::move(chat_template);
   // DeepSeek's turn marks together with <think>: R1 and its distills, whatever they are built on.
   // V3.1 and later have them too, but they are hybrids: their switch is called `thinking`.
   builder->r1_family_ = builder->markers_.close_id >= 0 && t.id_of("<｜User｜>") >= 0 &&
@@ -164,8 +177,66 @@ bool PromptBuilder::continue_answer(text::Rendered& rendered, const Message& beg
   return false;
 }
 
+base::Result<PreparedPrompt> PromptBuilder::build_janus(const ChatPrompt& prompt) const {
+  if (prompt.messages.empty()) {
+    return base::fail(base::ErrorKind::invalid_input, "there are no messages");
+  }
+  if (ToolPrompts::involved(prompt)) return base::fail(no_tool_calls());
+  TRY(check_pictures(prompt));
+  ASSIGN(JanusPrompts::Chat chat, janus_->chat(*tokenizer_, prompt.messages));
+  PreparedPrompt prepared;
+  prepared.ids = std::move(chat.ids);
+  prepared.pictures = std::move(chat.pictures);
+  return prepared;
+}
+
+base::Result<PreparedPrompt> PromptBuilder::build_drawing(const DrawPrompt& prompt) const {
+  auto bad = [](std::string what) {
+    return base::fail(base::ErrorKind::invalid_input, std::move(what));
+  };
+  if (!janus_) {
+    return base::fail(base::ErrorKind::unsupported, "this model cannot draw", "",
+                      "choose a model that draws, such as Janus-Pro");
+  }
+  if (prompt.pictures < 1 || prompt.pictures > pictures_drawn_max) {
+    return bad(fmt::format("between 1 and {} pictures can be drawn at a time", pictures_drawn_max));
+  }
+  if (!std::isfinite(prompt.guidance) || prompt.guidance < 0 || prompt.guidance > guidance_max) {
+    return bad(fmt::format("guidance must be between 0 and {}", guidance_max));
+  }
+  PreparedPrompt prepared;
+  const PictureShape& shape = janus_->shape();
+  if (!prompt.codes.empty()) {
+    const auto needed = static_cast<size_t>(shape.grid) * static_cast<size_t>(shape.grid);
+    if (prompt.codes.size() != needed) {
+      return bad(fmt::format("a picture has {} codes, not {}", needed, prompt.codes.size()));
+    }
+    for (int32_t code : prompt.codes) {
+      if (code < 0 || code >= shape.codes) {
+        return bad(
+            fmt::format("{} is no code of a picture: they are 0 to {}", code, shape.codes - 1));
+      }
+    }
+    if (prompt.pictures != 1) return bad("codes are those of one picture");
+    return prepared;
+  }
+  if (std::all_of(prompt.text.begin(), prompt.text.end(),
+                  [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); })) {
+    return bad("the prompt is empty");
+  }
+  ASSIGN(JanusPrompts::Drawing drawing, janus_->drawing(*tokenizer_, prompt.text));
+  prepared.ids = std::move(drawing.with_text);
+  prepared.without_text = std::move(drawing.without_text);
+  return prepared;
+}
+
 base::Result<PreparedPrompt> PromptBuilder::build_chat(const ChatPrompt& prompt,
                                                        int64_t now_unix) const {
+  if (janus_) return build_janus(prompt);
+  if (has_pictures(prompt)) {
+    return base::fail(base::ErrorKind::unsupported, "this model cannot see pictures", "",
+                      "leave them out, or choose a model that sees, such as Janus-Pro");
+  }
   if (!chat_template_) {
     return base::fail(base::ErrorKind::unsupported, "this model has no chat template",
                       "its file carries none", "use /v1/completions, or another model");
@@ -175,9 +246,7 @@ base::Result<PreparedPrompt> PromptBuilder::build_chat(const ChatPrompt& prompt,
   }
   const bool with_tools = ToolPrompts::involved(prompt);
   if (with_tools && !tools_.supported()) {
-    return base::fail(base::ErrorKind::unsupported, "this model knows no form for tool calls",
-                      "its chat template shows none that is read here",
-                      "leave the tools out, or choose another model");
+    return base::fail(no_tool_calls());
   }
   ChatPrompt closed = prompt;
   std::optional<Message> begun;
@@ -223,6 +292,10 @@ base::Result<PreparedPrompt> PromptBuilder::build(const Prompt& prompt, int64_t 
   PreparedPrompt prepared;
   if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) {
     ASSIGN(prepared, build_chat(*chat, now_unix));
+  } else if (const auto* draw = std::get_if<DrawPrompt>(&prompt)) {
+    ASSIGN(prepared, build_drawing(*draw));
+    if (!draw->codes.empty()) return prepared;
+    TRY(check_ids(prepared.without_text));
   } else if (const auto* plain = std::get_if<TextPrompt>(&prompt)) {
     prepared.ids =
         tokenizer_->encode(plain->text, {.parse_special = true, .add_bos = plain->add_bos});
@@ -236,14 +309,19 @@ base::Result<PreparedPrompt> PromptBuilder::build(const Prompt& prompt, int64_t 
   if (prepared.ids.empty()) {
     return base::fail(base::ErrorKind::invalid_input, "the prompt is empty");
   }
-  for (int32_t id : prepared.ids) {
+  TRY(check_ids(prepared.ids));
+  return prepared;
+}
+
+base::Result<void> PromptBuilder::check_ids(const std::vector<int32_t>& ids) const {
+  for (int32_t id : ids) {
     if (id < 0 || id >= vocab_) {
       return base::fail(base::ErrorKind::invalid_input,
                         fmt::format("token {} is not in the vocabulary", id),
                         fmt::format("it has the ids 0 to {}", vocab_ - 1));
     }
   }
-  return prepared;
+  return {};
 }
 
 base::Result<PromptSize> PromptBuilder::measure(const ChatPrompt& prompt, int context_tokens,
@@ -254,8 +332,8 @@ base::Result<PromptSize> PromptBuilder::measure(const ChatPrompt& prompt, int co
   size.context_tokens = context_tokens;
   if (size.tokens < context_tokens) return size;
   int room = std::min(answer_room_tokens_max, context_tokens / 4);
+  ChatPrompt shorter = prompt;
   auto fits = [&](int dropped) {
-    ChatPrompt shorter = prompt;
     shorter.messages = without_oldest(prompt.messages, dropped);
     auto built = build(shorter, now_unix);
     return built && static_cast<int>(built->ids.size()) + room <= context_tokens;
