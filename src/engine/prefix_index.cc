@@ -1,6 +1,7 @@
 #include "engine/prefix_index.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -13,21 +14,22 @@ uint64_t fold(uint64_t hash, uint64_t value) {
   return hash ^ (hash >> 33);
 }
 
-uint64_t hash_of(uint64_t account, uint64_t parent, std::span<const int32_t> ids, int prompt_ids) {
+}  // namespace
+
+uint64_t PrefixIndex::Key::hash() const {
   uint64_t hash = fold(fold(fold(0, account), parent), static_cast<uint64_t>(prompt_ids));
   for (int32_t id : ids) hash = fold(hash, static_cast<uint32_t>(id));
+  for (uint64_t number : contents) hash = fold(hash, number);
   return hash;
 }
 
-}  // namespace
-
-const PrefixIndex::Node* PrefixIndex::find(uint64_t hash, uint64_t account, Node parent,
-                                           std::span<const int32_t> ids, int prompt_ids) const {
+const PrefixIndex::Node* PrefixIndex::find(const Key& key, uint64_t hash) const {
   auto [begin, end] = by_hash_.equal_range(hash);
   for (auto it = begin; it != end; ++it) {
     const Entry& e = nodes_.at(it->second);
-    if (e.account == account && e.parent == parent && e.prompt_ids == prompt_ids &&
-        std::equal(e.ids.begin(), e.ids.end(), ids.begin(), ids.end())) {
+    if (e.account == key.account && e.parent == key.parent && e.prompt_ids == key.prompt_ids &&
+        std::equal(e.ids.begin(), e.ids.end(), key.ids.begin(), key.ids.end()) &&
+        e.contents == key.contents) {
       return &it->second;
     }
   }
@@ -35,15 +37,17 @@ const PrefixIndex::Node* PrefixIndex::find(uint64_t hash, uint64_t account, Node
 }
 
 PrefixIndex::Match PrefixIndex::match(uint64_t account, std::span<const int32_t> ids,
-                                      int prompt_length, int pages_max) {
+                                      int prompt_length, int pages_max,
+                                      const ContentsOf& contents_of) {
   Match match;
   int pages = std::min(pages_max, static_cast<int>(ids.size()) / model::page_tokens);
   for (int i = 0; i < pages; ++i) {
     int start = i * model::page_tokens;
     auto page_ids = ids.subspan(static_cast<size_t>(start), model::page_tokens);
     int prompt_ids = std::clamp(prompt_length - start, 0, model::page_tokens);
-    const Node* node = find(hash_of(account, match.last, page_ids, prompt_ids), account, match.last,
-                            page_ids, prompt_ids);
+    const Contents contents = contents_of ? contents_of(start) : Contents();
+    const Key key{account, match.last, page_ids, prompt_ids, contents};
+    const Node* node = find(key, key.hash());
     if (!node) break;
     const Entry& entry = nodes_.at(*node);
     pool_.add_reference(entry.page);
@@ -55,11 +59,12 @@ PrefixIndex::Match PrefixIndex::match(uint64_t account, std::span<const int32_t>
 }
 
 PrefixIndex::Listed PrefixIndex::insert(Node parent, uint64_t account, std::span<const int32_t> ids,
-                                        int prompt_ids, model::PageId page) {
+                                        int prompt_ids, model::PageId page, Contents contents) {
   CHECK(ids.size() == model::page_tokens, "only full pages are listed");
   CHECK(parent == root || nodes_.contains(parent), "a sequence holds the pages of its chain");
-  uint64_t hash = hash_of(account, parent, ids, prompt_ids);
-  if (const Node* known = find(hash, account, parent, ids, prompt_ids)) {
+  const Key key{account, parent, ids, prompt_ids, contents};
+  const uint64_t hash = key.hash();
+  if (const Node* known = find(key, hash)) {
     model::PageId shared = nodes_.at(*known).page;
     if (shared != page) {
       pool_.add_reference(shared);
@@ -71,9 +76,15 @@ PrefixIndex::Listed PrefixIndex::insert(Node parent, uint64_t account, std::span
   Node node = next_++;
   pool_.add_reference(page);
   recent_.push_front(node);
-  nodes_.emplace(
-      node,
-      Entry{account, parent, {ids.begin(), ids.end()}, prompt_ids, page, 0, hash, recent_.begin()});
+  nodes_.emplace(node, Entry{account,
+                             parent,
+                             {ids.begin(), ids.end()},
+                             prompt_ids,
+                             std::move(contents),
+                             page,
+                             0,
+                             hash,
+                             recent_.begin()});
   by_hash_.emplace(hash, node);
   if (parent != root) ++nodes_.at(parent).children;
   touch(node);

@@ -51,6 +51,26 @@ TEST(PrefixIndex, FindsTheLongestPrefixOfTheAccount) {
   EXPECT_EQ(index.match(7, other, 129, 100).pages.size(), 1u);
 }
 
+TEST(PrefixIndex, APictureIsPartOfWhatAPageHolds) {
+  FakePool pool(16);
+  PrefixIndex index(pool);
+  const auto ids = text(2);
+  const auto shows = [](uint64_t picture) {
+    return [picture](int first) {
+      return first == 64 ? PrefixIndex::Contents{1, picture} : PrefixIndex::Contents();
+    };
+  };
+  auto node = index.insert(PrefixIndex::root, 7, std::span(ids).first(64), 64, pool.take()).node;
+  index.insert(node, 7, std::span(ids).subspan(64), 64, pool.take(), {1, 5});
+  EXPECT_EQ(index.match(7, ids, 128, 9, shows(5)).pages.size(), 2u);
+  EXPECT_EQ(index.match(7, ids, 128, 9, shows(6)).pages.size(), 1u);
+  EXPECT_EQ(index.match(7, ids, 128, 9).pages.size(), 1u);
+  // The same ids with another picture beside it: a page of its own.
+  const auto page = pool.take();
+  EXPECT_EQ(index.insert(node, 7, std::span(ids).subspan(64), 64, page, {1, 6}).page, page);
+  EXPECT_EQ(index.match(7, ids, 128, 9, shows(6)).pages.back(), page);
+}
+
 TEST(PrefixIndex, NeverAcrossAccountsOrOrigins) {
   FakePool pool(16);
   PrefixIndex index(pool);
