@@ -4,6 +4,9 @@
 #include <chrono>
 #include <limits>
 
+#include "base/check.h"
+#include "engine/picture_checks.h"
+
 namespace engine {
 namespace {
 
@@ -18,7 +21,7 @@ base::Error shutting_down() {
 }  // namespace
 
 Engine::Engine(EngineOptions options, Parts parts)
-    : options_(std::move(options)), parts_(std::move(parts)) {
+    : options_(std::move(options)), parts_(std::move(parts)), canvases_(*parts_.random) {
   for (auto& source : parts_.sources) {
     Slot slot;
     slot.source = std::move(source);
@@ -70,6 +73,7 @@ base::Result<void> Engine::check(const Request& r, const ModelSource& source) co
                       "exact arithmetic is not available on a running server", "",
                       "use `nautile run --exact`");
   }
+  TRY(check_abilities(r, source));
   const ModelStatus& status = source.status();
   if (parts_.memory_bytes_max > 0 && status.memory_bytes > parts_.memory_bytes_max) {
     return base::fail(base::ErrorKind::out_of_memory,
@@ -81,14 +85,80 @@ base::Result<void> Engine::check(const Request& r, const ModelSource& source) co
   return {};
 }
 
+// Names a model that could, if there is one.
+base::Error Engine::lacks(const char* what, bool (*able)(const ModelStatus&)) const {
+  base::Error error{base::ErrorKind::unsupported, what, "",
+                    "add a model of the Janus-Pro family to the server"};
+  for (const Slot& slot : slots_) {
+    if (!able(slot.source->status())) continue;
+    error.next = fmt::format("choose {}, which can", slot.source->status().id);
+    break;
+  }
+  return error;
+}
+
+base::Result<void> Engine::check_abilities(const Request& r, const ModelSource& source) const {
+  const auto* chat = std::get_if<ChatPrompt>(&r.prompt);
+  if (chat && has_pictures(*chat)) {
+    if (!source.status().sees) {
+      return base::fail(lacks("this model cannot see pictures",
+                              [](const ModelStatus& other) { return other.sees; }));
+    }
+    if (!options_.pictures) {
+      return base::fail(base::ErrorKind::unavailable, "pictures cannot be read here",
+                        "the process that reads them was not started", "restart the server");
+    }
+  }
+  if (std::holds_alternative<DrawPrompt>(r.prompt) && source.status().drawn_side == 0) {
+    return base::fail(lacks("this model cannot draw",
+                            [](const ModelStatus& other) { return other.drawn_side > 0; }));
+  }
+  return {};
+}
+
 base::Result<void> Engine::check_length(const Request& r, const ModelSource& source,
                                         int tokens) const {
   int context = source.status().context_tokens;
+  if (std::holds_alternative<DrawPrompt>(r.prompt)) {
+    if (tokens == 0) return {};  // codes alone
+    const int grid = source.prompts().janus()->shape().grid;
+    // Two rows, each in pages of its own; the last code is not computed.
+    const int row =
+        std::min(context, source.cache_tokens() / model::page_tokens / 2 * model::page_tokens);
+    if (tokens + grid * grid - 1 <= row) return {};
+    return base::fail(base::ErrorKind::limit_exceeded,
+                      "the description is longer than the model can read",
+                      fmt::format("it has {} tokens, the picture {}, and there is room for {}",
+                                  tokens, grid * grid, row),
+                      "describe the picture in fewer words");
+  }
   if (r.tokens_max == 0 ? tokens <= context : tokens < context) return {};
   return base::fail(
       base::ErrorKind::limit_exceeded, "the conversation is longer than the model can read",
       fmt::format("it has {} tokens, the context holds {} with the answer", tokens, context),
       "leave out the oldest messages, or ask in a new conversation");
+}
+
+// In the order of the messages. The request's own copies of the files are of no use afterwards.
+base::Result<std::vector<std::shared_ptr<const Canvas>>> Engine::read_pictures(
+    const Request& r, const ModelSource& source) const {
+  std::vector<std::shared_ptr<const Canvas>> canvases;
+  const auto* chat = std::get_if<ChatPrompt>(&r.prompt);
+  if (!chat || !has_pictures(*chat)) return canvases;
+  CHECK(source.fit(), "a model that sees says how");
+  for (const Message& message : chat->messages) {
+    for (const Picture& picture : message.pictures) {
+      const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(picture.bytes.data()),
+                                           picture.bytes.size());
+      ASSIGN(std::vector<uint8_t> pixels, options_.pictures->fit(bytes, *source.fit()));
+      canvases.push_back(canvases_.make(std::move(pixels)));
+      if (canvases.back()) continue;
+      return base::fail(base::ErrorKind::unavailable, "too many pictures are looked at",
+                        fmt::format("those in use take {} MiB", CanvasMaker::bytes_max >> 20),
+                        "try again in a minute");
+    }
+  }
+  return canvases;
 }
 
 base::Result<void> Engine::register_request(uint64_t id) {
@@ -104,7 +174,14 @@ base::Result<void> Engine::register_request(uint64_t id) {
   if (!active_.insert(id).second) {
     return base::fail(base::ErrorKind::invalid_input, "a request of this id is running");
   }
+  starting_[id] = false;
   return {};
+}
+
+void Engine::forget_request(uint64_t id) {
+  std::lock_guard lock(mutex_);
+  active_.erase(id);
+  starting_.erase(id);
 }
 
 // The caller's sink, and the end of the bookkeeping.
@@ -126,19 +203,52 @@ base::Result<void> Engine::start(Request request, EventSink sink) {
          source.prompts().build(request.prompt, parts_.clock->wall_unix_ms() / 1000));
   TRY(check_length(request, source, static_cast<int>(prompt.ids.size())));
   TRY(register_request(request.id));
+  const uint64_t id = request.id;
+  auto started = start_registered(request, prompt, sink, index);
+  if (!started) forget_request(id);
+  return started;
+}
+
+base::Result<void> Engine::start_registered(Request& request, PreparedPrompt& prompt,
+                                            EventSink& sink, size_t slot) {
+  const ModelSource& source = *slots_[slot].source;
+  ASSIGN(auto canvases, read_pictures(request, source));
+  CHECK(canvases.size() == prompt.pictures.size(), "each has its place in the prompt");
+  const uint64_t id = request.id;
+  std::optional<Drawing> drawing;
+  if (auto* draw = std::get_if<DrawPrompt>(&request.prompt)) {
+    drawing.emplace();
+    drawing->order = std::make_shared<DrawingOrder>();
+    drawing->order->prompt = std::move(*draw);
+    drawing->without_text.ids = std::move(prompt.without_text);
+  }
   request.prompt = IdsPrompt{};
   uint64_t seed = 0;
   {
     std::lock_guard lock(mutex_);  // the generator is shared
     seed = request.sampling.seed ? *request.sampling.seed : parts_.random->u64();
   }
+  const std::vector<int> places = std::move(prompt.pictures);
   Mail mail;
   mail.kind = Mail::Kind::add;
-  mail.slot = index;
+  mail.slot = slot;
   mail.sequence = std::make_unique<Sequence>(std::move(request), watched(std::move(sink)),
                                              std::move(prompt), seed, source.prompts());
-  mail.sequence->arrived_ns = parts_.clock->monotonic_ns();
+  Sequence& s = *mail.sequence;
+  s.arrived_ns = parts_.clock->monotonic_ns();
+  s.drawing = std::move(drawing);
+  for (size_t i = 0; i < places.size(); ++i) {
+    const int rows = source.prompts().janus()->shape().tokens;
+    s.seen.push_back({places[i], rows, std::move(canvases[i])});
+  }
   post(std::move(mail));
+  bool cancelled = false;
+  {
+    std::lock_guard lock(mutex_);
+    cancelled = starting_[id];
+    starting_.erase(id);
+  }
+  if (cancelled) cancel(id);
   return {};
 }
 
@@ -151,6 +261,11 @@ void Engine::post(Mail mail) {
 }
 
 void Engine::cancel(uint64_t request_id) {
+  {
+    std::lock_guard lock(mutex_);
+    auto found = starting_.find(request_id);
+    if (found != starting_.end()) found->second = true;  // and again when it has started
+  }
   Mail mail;
   mail.kind = Mail::Kind::cancel;
   mail.request_id = request_id;
@@ -226,7 +341,7 @@ std::optional<int64_t> Engine::nap_ms() const {
   auto sooner = [&](int64_t ms) { nap = std::min(nap.value_or(ms), std::max<int64_t>(ms, 0)); };
   int64_t now = parts_.clock->monotonic_ns();
   for (const Slot& slot : slots_) {
-    if (slot.lane && !slot.lane->idle()) return 0;
+    if (slot.lane && slot.lane->has_work()) return 0;
     if (slot.state == State::wanted && !loading_) return 0;
     if (slot.state == State::loading && !slot.held.empty()) sooner(loading_interval_ms);
     if (slot.lane && options_.unload_after_idle_ms >= 0) {
@@ -432,11 +547,15 @@ void Engine::unload_idle() {
 // ---- steps and what is shown -----------------------------------------------------------------
 
 bool Engine::step_lanes() {
+  const auto busy = std::count_if(slots_.begin(), slots_.end(),
+                                  [](const Slot& slot) { return slot.lane && !slot.lane->idle(); });
   bool worked = false;
   for (Slot& slot : slots_) {
-    if (!slot.lane || slot.lane->idle()) continue;
-    slot.lane->step();
-    slot.used_ns = parts_.clock->monotonic_ns();
+    if (!slot.lane || !slot.lane->has_work()) continue;
+    const bool idle = slot.lane->idle();
+    if (idle && busy > 0) continue;  // what nobody asked for waits until the machine is free
+    slot.lane->step(busy <= 1);
+    if (!idle) slot.used_ns = parts_.clock->monotonic_ns();
     worked = true;
   }
   return worked;

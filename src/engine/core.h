@@ -3,9 +3,9 @@
 // tokenised on the caller's thread, weights are read on a loading thread. Without work the model
 // thread sleeps: no timer runs.
 //
-//   caller: start() -> render, tokenise, check -> mailbox --+
-//   caller: cancel() ---------------------------> mailbox --+-> model thread: lanes -> sinks
-//   loading thread: weights --------------------> mailbox --+
+//   caller: start() -> render, tokenise, check, read pictures -> mailbox --+
+//   caller: cancel() ------------------------------------------> mailbox --+-> model thread:
+//   loading thread: weights -----------------------------------> mailbox --+   lanes -> sinks
 //
 // Residency: a model is loaded when somebody asks for it. If it does not fit beside the others, the
 // least recently used idle one is unloaded; if all are busy, the one used longest ago takes no new
@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "engine/canvas.h"
 #include "engine/engine.h"
 #include "engine/lane.h"
 #include "engine/model_source.h"
@@ -82,7 +83,14 @@ class Engine final : public EngineClient {
   base::Result<void> check(const Request& request, const ModelSource& source) const;
   base::Result<void> check_length(const Request& request, const ModelSource& source,
                                   int tokens) const;
+  base::Result<void> check_abilities(const Request& request, const ModelSource& source) const;
+  base::Error lacks(const char* what, bool (*able)(const ModelStatus&)) const;
+  base::Result<std::vector<std::shared_ptr<const Canvas>>> read_pictures(
+      const Request& request, const ModelSource& source) const;
   base::Result<void> register_request(uint64_t id);
+  void forget_request(uint64_t id);
+  base::Result<void> start_registered(Request& request, PreparedPrompt& prompt, EventSink& sink,
+                                      size_t slot);
   EventSink watched(EventSink sink);
   void post(Mail mail);
 
@@ -110,12 +118,15 @@ class Engine final : public EngineClient {
 
   const EngineOptions options_;
   Parts parts_;
+  const CanvasMaker canvases_;
   std::vector<Slot> slots_;  // sources fixed at start; the rest is the model thread's
 
   mutable std::mutex mutex_;
   std::condition_variable mailed_;
   std::vector<Mail> mailbox_;  // guarded, like all down to stopping_
   std::set<uint64_t> active_;  // request ids
+  // Whose start() is not through (pictures take a moment to read) -> was cancelled meanwhile.
+  std::map<uint64_t, bool> starting_;
   std::vector<ModelStatus> statuses_;
   EngineStats published_;
   int64_t longest_wait_ms_ = 0;

@@ -1,5 +1,6 @@
 // Test doubles: a model whose next id is a function of everything that its cache pages hold, so a
-// page that is shared, lost or overwritten wrongly changes the answer; and a collector of events.
+// page that is shared, lost or overwritten wrongly changes the answer; one that sees and draws
+// besides (fake_pictures_for_test.h); and a collector of events.
 // For the engine's own rules only; the end-to-end tests use the real runner.
 #pragma once
 
@@ -13,20 +14,16 @@
 #include <vector>
 
 #include "engine/core.h"
+#include "engine/fake_pictures_for_test.h"
 #include "engine/fake_pool_for_test.h"
 #include "engine/model_source.h"
 
 namespace engine {
 
-inline uint64_t stir(uint64_t hash, uint64_t value) {
-  hash = (hash ^ value) * 0x9e3779b97f4a7c15ull;
-  return hash ^ (hash >> 29);
-}
-
 class FakeRunner : public model::ModelRunner {
  public:
   FakeRunner(int vocab, int pages, int batch_tokens_max)
-      : pool_(pages), text_(static_cast<size_t>(pages) * model::page_tokens, -1) {
+      : pool_(pages), text_(static_cast<size_t>(pages) * model::page_tokens) {
     info_.vocab = vocab;
     info_.weight_bytes = 1'000'000;
     batch_tokens_max_ = batch_tokens_max;
@@ -40,6 +37,8 @@ class FakeRunner : public model::ModelRunner {
     if (before_step) before_step();
     logits.vocab = info_.vocab;
     logits.values.clear();
+    logits.image_vocab = info_.image_codes;
+    logits.image_values.clear();
     int tokens = 0;
     for (model::Segment& segment : segments) {
       for (size_t i = 0; i < segment.ids.size(); ++i) {
@@ -67,6 +66,10 @@ class FakeRunner : public model::ModelRunner {
     return {};
   }
   void drafts() { info_.mtp = true; }
+  void draws() {
+    info_.hidden = FakePictures::hidden;
+    info_.image_codes = FakePictures::codes;
+  }
 
   std::function<void()> before_step;
   std::atomic<int> drafted = 0;
@@ -75,7 +78,8 @@ class FakeRunner : public model::ModelRunner {
   int32_t favourite = -1;  // always the most likely
 
  private:
-  int32_t& slot(const model::KvTable& kv, int position) {
+  // What was written there: an id, its vocabulary and origin, or a row of embeddings.
+  uint64_t& slot(const model::KvTable& kv, int position) {
     auto page = kv.pages.at(static_cast<size_t>(position / model::page_tokens));
     return text_.at(static_cast<size_t>(page * model::page_tokens + position % model::page_tokens));
   }
@@ -84,17 +88,33 @@ class FakeRunner : public model::ModelRunner {
     int position = kv.length;
     auto page = kv.pages.at(static_cast<size_t>(position / model::page_tokens));
     EXPECT_EQ(pool_.references(page), 1) << "a page is written only while it has one owner";
-    slot(kv, position) = segment.ids[i] * 2 + (segment.origin == model::Origin::sampled);
+    const bool image = segment.vocab == model::Vocab::image;
+    const bool sampled_id = segment.origin == model::Origin::sampled;
+    EXPECT_LT(segment.ids[i], image ? info_.image_codes : info_.vocab);
+    uint64_t written = static_cast<uint64_t>(segment.ids[i]) * 2 + sampled_id;
+    if (image) written = stir(written, 77);
+    if (segment.embeds) {
+      written = 88;
+      for (int h = 0; h < info_.hidden; ++h) {
+        const float value = segment.embeds[i * static_cast<size_t>(info_.hidden) + h];
+        written = stir(written, static_cast<uint64_t>(value));
+      }
+    }
+    slot(kv, position) = written;
     ++kv.length;
-    bool wanted =
-        segment.want == model::Head::text && (segment.all_rows || i + 1 == segment.ids.size());
-    if (!wanted) return;
-    append_row(hash_of(kv, position + 1), 1, logits);
+    const bool wanted = segment.all_rows || i + 1 == segment.ids.size();
+    if (!wanted || segment.want == model::Head::none) return;
+    const uint64_t hash = hash_of(kv, position + 1);
+    if (segment.want == model::Head::text) return append_row(hash, 1, logits);
+    for (int code = 0; code < info_.image_codes; ++code) {
+      logits.image_values.push_back(
+          static_cast<float>(stir(hash, 1000 + static_cast<uint64_t>(code)) >> 40) / (1 << 22));
+    }
   }
   static uint64_t sampled(int32_t id) { return static_cast<uint64_t>(id * 2 + 1); }
   uint64_t hash_of(const model::KvTable& kv, int positions) {
     uint64_t hash = 1;
-    for (int p = 0; p < positions; ++p) hash = stir(hash, static_cast<uint64_t>(slot(kv, p)));
+    for (int p = 0; p < positions; ++p) hash = stir(hash, slot(kv, p));
     return hash;
   }
   void append_row(uint64_t hash, float sign, model::Logits& logits) {
@@ -106,7 +126,7 @@ class FakeRunner : public model::ModelRunner {
 
   model::ModelInfo info_;
   FakePool pool_;
-  std::vector<int32_t> text_;  // (pages, page_tokens)
+  std::vector<uint64_t> text_;  // (pages, page_tokens)
   int batch_tokens_max_;
 };
 
@@ -151,8 +171,14 @@ inline constexpr const char* always_thinking_template =
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n"
     "{% endif %}";
 
+inline const std::vector<std::string> janus_marks = {
+    "<image_placeholder>", "<begin_of_image>", "<end_of_image>",
+    "<｜▁pad▁｜>",         "<|User|>",         "<|Assistant|>"};
+inline constexpr int janus_vocab = fake_vocab + 6;
+
 struct FakeSettings {
   std::string id = "fake";
+  bool janus = false;  // sees and draws
   std::string chat_template = plain_template;
   int context_tokens = 1024;
   int pages = 64;
@@ -170,33 +196,57 @@ inline std::unique_ptr<const PromptBuilder> fake_prompts(const std::string& chat
                              fake_vocab);
 }
 
+inline std::unique_ptr<const PromptBuilder> fake_janus_prompts() {
+  auto tokenizer = text::Tokenizer::make(byte_vocabulary(janus_marks));
+  EXPECT_TRUE(tokenizer.has_value());
+  auto janus = JanusPrompts::of(**tokenizer,
+                                {FakePictures::tokens, FakePictures::codes, FakePictures::grid});
+  EXPECT_TRUE(janus.has_value());
+  return PromptBuilder::make(std::move(*tokenizer), nullptr, "", janus_vocab, std::move(*janus));
+}
+
 class FakeSource : public ModelSource {
  public:
   explicit FakeSource(FakeSettings settings)
-      : settings_(std::move(settings)), prompts_(fake_prompts(settings_.chat_template)) {
+      : settings_(std::move(settings)),
+        prompts_(settings_.janus ? fake_janus_prompts() : fake_prompts(settings_.chat_template)) {
     status_.id = settings_.id;
     status_.context_tokens = settings_.context_tokens;
     status_.memory_bytes = settings_.memory_bytes;
     status_.thinking = prompts_->thinking();
+    status_.sees = settings_.janus;
+    status_.drawn_side = settings_.janus ? FakePictures::drawn_side : 0;
   }
   const ModelStatus& status() const override { return status_; }
   const PromptBuilder& prompts() const override { return *prompts_; }
   bool exact() const override { return false; }
+  int cache_tokens() const override { return settings_.pages * model::page_tokens; }
+  std::optional<media::Fit> fit() const override {
+    if (!settings_.janus) return std::nullopt;
+    return media::Fit{FakePictures::side, 14, 127};
+  }
   base::Result<std::unique_ptr<LoadedModel>> load(const LoadProgress& progress) const override {
     if (settings_.on_load) TRY(settings_.on_load(progress));
-    auto runner =
-        std::make_shared<FakeRunner>(fake_vocab, settings_.pages, settings_.batch_tokens_max);
+    const int vocab = settings_.janus ? janus_vocab : fake_vocab;
+    auto runner = std::make_shared<FakeRunner>(vocab, settings_.pages, settings_.batch_tokens_max);
+    if (settings_.janus) runner->draws();
     if (prepare) prepare(*runner);
-    return std::make_unique<Loaded>(std::move(runner));
+    auto loaded = std::make_unique<Loaded>(std::move(runner));
+    if (settings_.janus) loaded->drawing.emplace();
+    if (settings_.janus && prepare_pictures) prepare_pictures(*loaded->drawing);
+    return loaded;
   }
 
   std::function<void(FakeRunner&)> prepare;
+  std::function<void(FakePictures&)> prepare_pictures;
 
  private:
   struct Loaded : LoadedModel {
     explicit Loaded(std::shared_ptr<FakeRunner> r) : fake(std::move(r)) {}
     model::ModelRunner& runner() override { return *fake; }
+    model::PictureModel* pictures() override { return drawing ? &*drawing : nullptr; }
     std::shared_ptr<FakeRunner> fake;
+    std::optional<FakePictures> drawing;
   };
   FakeSettings settings_;
   std::unique_ptr<const PromptBuilder> prompts_;

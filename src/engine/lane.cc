@@ -13,6 +13,7 @@ constexpr int chunk_tokens_min = 16;            // the kernels' tile: less waste
 constexpr int chunk_tokens_first = 64;          // before anything is measured
 constexpr int64_t echo_logits_max = 8'000'000;  // floats of one step: 32 MB
 constexpr int64_t announce_interval_ns = 1'000'000'000;
+constexpr int stuck_steps_max = 1;          // a cached page may end where features are wanted next
 constexpr double guess_bytes_per_s = 10e9;  // of weights read in decoding
 
 int pages_for(int tokens) { return (tokens + model::page_tokens - 1) / model::page_tokens; }
@@ -32,6 +33,11 @@ Lane::Lane(const ModelSource& source, std::unique_ptr<LoadedModel> loaded, LaneO
       stats_(stats),
       index_(runner_.kv_pool()),
       speculation_(runner_.info().mtp ? options.speculation : SpeculationMode::off) {
+  if (model::PictureModel* pictures = loaded_->pictures()) {
+    work_ = std::make_unique<PictureWork>(*pictures, clock_);
+    CHECK(work_->info().hidden == runner_.info().hidden, "features are rows of the decoder");
+    CHECK(!draws() || work_->info().codes == runner_.info().image_codes, "of one file");
+  }
   double bytes = std::max<double>(1e6, static_cast<double>(runner_.info().weight_bytes));
   speed_.decode_steps_per_s = guess_bytes_per_s / bytes;
   speed_.prompt_tokens_per_s = 4 * speed_.decode_steps_per_s;
@@ -42,6 +48,7 @@ Lane::~Lane() { CHECK(sequences_.empty(), "end_all() comes before the lane goes"
 // ---- requests come and go --------------------------------------------------------------------
 
 void Lane::add(std::unique_ptr<Sequence> sequence) {
+  if (sequence->drawing) return add_drawing(std::move(sequence));
   Sequence& s = *sequence;
   s.arrival = arrivals_++;
   if (has_penalties(s.request.sampling)) {
@@ -75,8 +82,9 @@ void Lane::end_all(EndReason reason, const base::Error& error) {
 }
 
 int Lane::running() const {
-  return static_cast<int>(std::count_if(sequences_.begin(), sequences_.end(),
-                                        [](const auto& s) { return s->admitted; }));
+  return static_cast<int>(std::count_if(sequences_.begin(), sequences_.end(), [](const auto& s) {
+    return s->admitted || (s->drawing && s->drawing->painting);
+  }));
 }
 int Lane::waiting() const { return static_cast<int>(sequences_.size()) - running(); }
 int Lane::pages_total() const { return runner_.kv_pool().pages_total(); }
@@ -84,6 +92,7 @@ int Lane::pages_used() const { return pages_total() - runner_.kv_pool().pages_fr
 
 void Lane::finish(Sequence& s, EndReason reason, bool context_full, base::Error error) {
   if (s.done) return;
+  if (s.drawing) return finish_drawing(s, reason, std::move(error));
   int64_t now = clock_.monotonic_ns();
   if (s.thinking_began_ns > 0) s.thinking_ms += ms_between(s.thinking_began_ns, now);
   for (const Delta& delta : s.output.finish()) emit(s, delta);
@@ -111,12 +120,19 @@ void Lane::remove_finished() {
 
 // ---- pages -----------------------------------------------------------------------------------
 
+void Lane::release_pages(Strand& strand) {
+  for (model::PageId page : strand.kv.pages) runner_.kv_pool().release(page);
+  strand.kv.pages.clear();
+  strand.kv.length = 0;
+  strand.chain = PrefixIndex::root;
+  strand.listed_pages = 0;
+}
+
 void Lane::release_pages(Sequence& s) {
-  for (model::PageId page : s.kv.pages) runner_.kv_pool().release(page);
-  s.kv.pages.clear();
-  s.kv.length = 0;
-  s.chain = PrefixIndex::root;
-  s.listed_pages = 0;
+  release_pages(static_cast<Strand&>(s));
+  if (s.drawing) release_pages(s.drawing->without_text);
+  if (work_) work_->drop(static_cast<uint64_t>(s.arrival));
+  s.features.reset();
   s.admitted = false;
 }
 
@@ -125,50 +141,75 @@ void Lane::preempt(Sequence& s) {
   ++stats_.preemptions;
 }
 
-void Lane::admit(Sequence& s) {
-  s.admitted = true;
-  int64_t now = clock_.monotonic_ns();
+// The pages that others have computed already.
+void Lane::match_pages(Sequence& s) {
   bool echoing = s.request.prompt_logprobs && s.prompt_tokens_echoed < s.prompt_length;
-  if (options_.prefix_cache && !echoing) {
-    // One id at least is computed: its logits are wanted.
-    int pages_max = (static_cast<int>(s.ids.size()) - 1) / model::page_tokens;
-    auto match = index_.match(s.request.account, s.ids, s.prompt_length, pages_max);
-    s.kv.pages = std::move(match.pages);
-    s.kv.length = static_cast<int>(s.kv.pages.size()) * model::page_tokens;
-    s.chain = match.last;
-    s.listed_pages = static_cast<int>(s.kv.pages.size());
-  }
+  if (!options_.prefix_cache || echoing) return;
+  // One id at least is computed: its logits are wanted.
+  int pages_max = (static_cast<int>(s.ids.size()) - 1) / model::page_tokens;
+  const auto match = [&](Strand& strand) {
+    release_pages(strand);
+    auto found = index_.match(s.request.account, strand.ids, s.prompt_length, pages_max,
+                              [&](int first) { return contents_of(s, first); });
+    pages_max = static_cast<int>(found.pages.size());
+    strand.kv.pages = std::move(found.pages);
+    strand.kv.length = pages_max * model::page_tokens;
+    strand.chain = found.last;
+    strand.listed_pages = pages_max;
+  };
+  match(s);
+  if (!s.drawing) return;
+  // The rows of a group are of one length: that of the shorter find.
+  match(s.drawing->without_text);
+  if (s.drawing->without_text.kv.length < s.kv.length) match(s);
+}
+
+void Lane::admit(Sequence& s) {
+  match_pages(s);
+  if (s.drawing && !admit_drawing(s)) return release_pages(s);
+  s.admitted = true;
   if (s.ever_admitted) return;
   s.ever_admitted = true;
-  s.admitted_ns = now;
+  s.admitted_ns = clock_.monotonic_ns();
   s.cached_tokens = std::min(s.kv.length, s.prompt_length);
   stats_.cached_tokens += static_cast<uint64_t>(s.cached_tokens);
+  if (s.drawing) {
+    if (s.drawing->picture > 0) return;
+    s.drawing->order->admitted_ns = s.admitted_ns;
+    s.drawing->order->cached_tokens = s.cached_tokens;
+  }
   emit(s, Reading{s.cached_tokens, s.prompt_length, s.cached_tokens});
 }
 
-bool Lane::reserve(Sequence& s, int tokens) {
-  auto need = static_cast<size_t>(pages_for(s.kv.length + tokens));
-  while (s.kv.pages.size() < need) {
+bool Lane::reserve(Strand& strand, int tokens) {
+  auto need = static_cast<size_t>(pages_for(strand.kv.length + tokens));
+  while (strand.kv.pages.size() < need) {
     model::PageId page = runner_.kv_pool().take();
     while (page < 0 && index_.evict_one()) page = runner_.kv_pool().take();
     if (page < 0) return false;
-    s.kv.pages.push_back(page);
+    strand.kv.pages.push_back(page);
   }
   return true;
 }
 
 void Lane::list_full_pages(Sequence& s) {
   if (!options_.prefix_cache) return;
-  while ((s.listed_pages + 1) * model::page_tokens <= s.kv.length) {
-    int start = s.listed_pages * model::page_tokens;
-    auto ids =
-        std::span<const int32_t>(s.ids).subspan(static_cast<size_t>(start), model::page_tokens);
+  list_full_pages(s, s);
+  if (s.drawing) list_full_pages(s, s.drawing->without_text);
+}
+
+void Lane::list_full_pages(const Sequence& s, Strand& strand) {
+  while ((strand.listed_pages + 1) * model::page_tokens <= strand.kv.length) {
+    int start = strand.listed_pages * model::page_tokens;
+    auto ids = std::span<const int32_t>(strand.ids)
+                   .subspan(static_cast<size_t>(start), model::page_tokens);
     int prompt_ids = std::clamp(s.prompt_length - start, 0, model::page_tokens);
-    auto& page = s.kv.pages[static_cast<size_t>(s.listed_pages)];
-    auto listed = index_.insert(s.chain, s.request.account, ids, prompt_ids, page);
+    auto& page = strand.kv.pages[static_cast<size_t>(strand.listed_pages)];
+    auto listed = index_.insert(strand.chain, s.request.account, ids, prompt_ids, page,
+                                contents_of(s, start));
     page = listed.page;
-    s.chain = listed.node;
-    ++s.listed_pages;
+    strand.chain = listed.node;
+    ++strand.listed_pages;
   }
 }
 
@@ -180,29 +221,46 @@ SchedulerState Lane::view() const {
   state.pages_available = runner_.kv_pool().pages_free() + index_.evictable();
   state.accounts = accounts_;
   for (const auto& s : sequences_) {
-    SequenceState v;
-    v.id = static_cast<uint64_t>(s->arrival);  // request ids are the callers'; arrivals are ours
-    v.account = s->request.account;
-    v.arrival = s->arrival;
-    v.admitted = s->admitted;
-    v.length = static_cast<int>(s->ids.size());
-    v.computed = s->kv.length;
-    v.prompt_length = s->prompt_length;
-    v.pages = static_cast<int>(s->kv.pages.size());
-    for (int i = 0; i < v.pages; ++i) {
-      int ours = i < s->listed_pages ? 2 : 1;
-      v.pages_released += runner_.kv_pool().references(s->kv.pages[static_cast<size_t>(i)]) <= ours;
-    }
-    if (s->request.prompt_logprobs) {
-      v.chunk_tokens_max =
-          static_cast<int>(std::max<int64_t>(1, echo_logits_max / runner_.info().vocab));
-    }
-    int room = source_.status().context_tokens - v.length;
-    int asked = s->request.tokens_max < 0 ? room : s->request.tokens_max - s->completion_tokens();
-    v.tokens_left_max = std::max(0, std::min(room, asked));
-    state.sequences.push_back(v);
+    if (!s->drawing || !s->drawing->painting) state.sequences.push_back(state_of(*s));
   }
   return state;
+}
+
+SequenceState Lane::state_of(const Sequence& s) const {
+  SequenceState v;
+  v.id = static_cast<uint64_t>(s.arrival);  // request ids are the callers'; arrivals are ours
+  v.account = s.request.account;
+  v.arrival = s.arrival;
+  v.admitted = s.admitted;
+  v.length = static_cast<int>(s.ids.size());
+  v.computed = s.kv.length;
+  v.prompt_length = s.prompt_length;
+  v.border = held_back(s) ? 0 : chunk_end(s);
+  const auto count_pages = [&](const Strand& strand) {
+    const auto held = static_cast<int>(strand.kv.pages.size());
+    v.pages += held;
+    for (int i = 0; i < held; ++i) {
+      int ours = i < strand.listed_pages ? 2 : 1;
+      v.pages_released +=
+          runner_.kv_pool().references(strand.kv.pages[static_cast<size_t>(i)]) <= ours;
+    }
+  };
+  count_pages(s);
+  if (s.drawing) {
+    v.rows = 2;
+    v.length_reserved = length_reserved(s);
+    v.tokens_left_max = v.length_reserved - v.length;
+    count_pages(s.drawing->without_text);
+    return v;
+  }
+  if (s.request.prompt_logprobs) {
+    v.chunk_tokens_max =
+        static_cast<int>(std::max<int64_t>(1, echo_logits_max / runner_.info().vocab));
+  }
+  int room = source_.status().context_tokens - v.length;
+  int asked = s.request.tokens_max < 0 ? room : s.request.tokens_max - s.completion_tokens();
+  v.tokens_left_max = std::max(0, std::min(room, asked));
+  return v;
 }
 
 StepBudget Lane::budget() const {
@@ -215,13 +273,27 @@ StepBudget Lane::budget() const {
     chunk = prompt_measured_ ? static_cast<int>(std::min(measured, 1e6)) : chunk_tokens_first;
     chunk = std::max(chunk / chunk_tokens_min * chunk_tokens_min, chunk_tokens_min);
   }
-  budget.prompt_tokens_max = std::min(chunk, budget.step_tokens_max);
+  // Both rows of a group have their place.
+  budget.prompt_tokens_max = std::min(std::max(chunk, 2), budget.step_tokens_max);
+  budget.running_pairs_max = budget.running_max / 2;
   return budget;
 }
 
-void Lane::step() {
-  Plan plan = scheduler_.plan(view(), budget());
-  accounts_ = plan.accounts;
+// Where the chunk that begins at the first id that is not computed has to end: a segment has one
+// origin, and either ids or the rows of one picture.
+int Lane::chunk_end(const Sequence& s) const {
+  const int at = s.kv.length;
+  const int end = at < s.prompt_length ? s.prompt_length : static_cast<int>(s.ids.size());
+  for (size_t i = 0; i < s.seen.size(); ++i) {
+    const SeenPicture& picture = s.seen[i];
+    if (at >= picture.end()) continue;
+    if (at < picture.first) return std::min(end, picture.first);
+    return s.features && s.features_of == i ? picture.end() : at;
+  }
+  return end;
+}
+
+std::vector<Lane::Row> Lane::rows_of(const Plan& plan) {
   auto by_arrival = [this](uint64_t arrival) -> Sequence& {
     auto found = std::find_if(sequences_.begin(), sequences_.end(), [&](const auto& s) {
       return static_cast<uint64_t>(s->arrival) == arrival;
@@ -234,21 +306,33 @@ void Lane::step() {
   std::vector<Row> rows;
   for (const PlanItem& item : plan.items) {
     Sequence& s = by_arrival(item.id);
-    // The cache may hold a part of what was planned; a segment has one origin.
-    int border = s.kv.length < s.prompt_length ? s.prompt_length : static_cast<int>(s.ids.size());
-    int tokens = std::min(item.tokens, border - s.kv.length);
-    if (!reserve(s, tokens)) continue;
+    // The cache may hold a part of what was planned.
+    int tokens = std::min(item.tokens, chunk_end(s) - s.kv.length);
+    if (!s.admitted || tokens <= 0 || !reserve(s, tokens)) continue;
+    if (s.drawing && !reserve(s.drawing->without_text, tokens)) continue;
     bool echoing = s.request.prompt_logprobs && s.prompt_tokens_echoed < s.prompt_length;
     bool last = s.kv.length + tokens == static_cast<int>(s.ids.size());
     rows.push_back({&s, tokens, echoing, echoing || last});
   }
-  if (rows.empty()) {
+  return rows;
+}
+
+void Lane::step(bool alone) {
+  fetch_features();
+  Plan plan = scheduler_.plan(view(), budget());
+  accounts_ = plan.accounts;
+  std::vector<Row> rows = rows_of(plan);
+  const int64_t began = clock_.monotonic_ns();
+  const bool waits = sequences_.empty() || (work_ && work_->wanted());
+  stuck_steps_ = rows.empty() && !waits ? stuck_steps_ + 1 : 0;
+  if (!rows.empty()) {
+    compute(rows);
+  } else if (stuck_steps_ > stuck_steps_max) {
     // The plan promised pages that are not there: a fault of ours, which must not become a loop.
     finish(*sequences_.back(), EndReason::failed, false,
            {base::ErrorKind::internal, "the engine ran out of pages", "", "report this"});
-  } else {
-    compute(rows);
   }
+  advance_pictures(alone, !rows.empty(), clock_.monotonic_ns() - began);
   remove_finished();
   announce_waits();
 }
@@ -256,7 +340,8 @@ void Lane::step() {
 // A row that decodes one id, whose request has room for two more, and a page for them at hand.
 bool Lane::can_guess(const Row& row) const {
   const Sequence& s = *row.sequence;
-  if (row.tokens != 1 || row.all_rows || s.kv.length < s.prompt_length) return false;
+  if (s.drawing || row.tokens != 1 || row.all_rows) return false;
+  if (s.kv.length < s.prompt_length) return false;
   if (s.pending() != 1 || s.request.tokens_max - s.completion_tokens() == 1) return false;
   if (static_cast<int>(s.ids.size()) + 1 >= source_.status().context_tokens) return false;
   auto pages = static_cast<size_t>(pages_for(s.kv.length + 2));
@@ -302,27 +387,56 @@ void Lane::compute(std::vector<Row>& rows) {
   int decode_rows = 0;
   for (const Row& row : rows) {
     Sequence& s = *row.sequence;
-    bool prompt = s.kv.length < s.prompt_length;
-    auto ids = std::span<const int32_t>(s.ids).subspan(static_cast<size_t>(s.kv.length),
-                                                       static_cast<size_t>(row.tokens));
-    if (row.guessed) ids = row.ids;
-    segments.push_back({&s.kv, prompt ? model::Origin::prompt : model::Origin::sampled, ids,
-                        row.wants_logits ? model::Head::text : model::Head::none,
-                        row.all_rows || row.guessed});
-    bool decode = !prompt && row.tokens == 1;
-    (decode ? decode_rows : prompt_tokens) += row.tokens;
-    if (prompt) stats_.prompt_tokens += static_cast<uint64_t>(row.tokens);
+    add_segments(row, segments);
+    const int tokens = row.tokens * (s.drawing ? 2 : 1);
+    const bool prompt = s.kv.length < s.prompt_length;
+    const bool decode = !prompt && row.tokens == 1;
+    (decode ? decode_rows : prompt_tokens) += tokens;
+    if (prompt) stats_.prompt_tokens += static_cast<uint64_t>(tokens);
   }
   auto done = runner_.forward(segments, logits_);
   measure(prompt_tokens, decode_rows, guessed,
           static_cast<double>(clock_.monotonic_ns() - began) * 1e-9);
   ++stats_.steps;
-  if (!done) {
-    for (const Row& row : rows) finish(*row.sequence, EndReason::failed, false, done.error());
+  if (done) return after_rows(rows);
+  for (const Row& row : rows) finish(*row.sequence, EndReason::failed, false, done.error());
+}
+
+void Lane::add_segments(const Row& row, std::vector<model::Segment>& segments) {
+  Sequence& s = *row.sequence;
+  const bool prompt = s.kv.length < s.prompt_length;
+  const auto add = [&](Strand& strand) -> model::Segment& {
+    auto ids = std::span<const int32_t>(strand.ids)
+                   .subspan(static_cast<size_t>(strand.kv.length), static_cast<size_t>(row.tokens));
+    return segments.emplace_back(model::Segment{
+        &strand.kv, prompt ? model::Origin::prompt : model::Origin::sampled, ids,
+        row.wants_logits ? model::Head::text : model::Head::none, row.all_rows || row.guessed});
+  };
+  if (s.drawing) {
+    for (Strand* strand : {static_cast<Strand*>(&s), &s.drawing->without_text}) {
+      model::Segment& segment = add(*strand);
+      if (row.wants_logits) segment.want = model::Head::image;
+      if (!prompt) segment.vocab = model::Vocab::image;
+    }
     return;
   }
-  int first_row = 0;
+  model::Segment& segment = add(s);
+  if (row.guessed) segment.ids = row.ids;
+  for (const SeenPicture& picture : s.seen) {
+    if (s.kv.length < picture.first || s.kv.length >= picture.end()) continue;
+    const int64_t at = s.kv.length - picture.first;
+    segment.embeds = s.features->data() + at * runner_.info().hidden;
+  }
+}
+
+void Lane::after_rows(const std::vector<Row>& rows) {
+  int first_row = 0, first_code_row = 0;
   for (const Row& row : rows) {
+    if (row.sequence->drawing) {
+      after_drawing_row(row, logits_, first_code_row);
+      first_code_row += row.wants_logits ? 2 : 0;
+      continue;
+    }
     // A guess counts as computed only once it has turned out right.
     if (row.guessed) --row.sequence->kv.length;
     after_row(row, logits_, first_row);
@@ -490,6 +604,7 @@ void Lane::announce_waits() {
     longest_wait_ms_ = std::max(longest_wait_ms_, wait.ms_high);
     for (auto& s : sequences_) {
       if (static_cast<uint64_t>(s->arrival) != wait.id || s->ever_admitted || s->done) continue;
+      if (s->drawing && s->drawing->picture > 0) continue;  // the first tells for all
       bool moved = s->announced.position != wait.position;
       double change = std::abs(static_cast<double>(wait.ms_high - s->announced.ms_high));
       bool drifted = change > 0.2 * static_cast<double>(s->announced.ms_high) + 100 &&

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/pool.h"
+#include "engine/picture_work.h"
 #include "format/model_files.h"
 #include "model/decoder.h"
 #include "model/disk_estimate.h"
@@ -28,38 +29,73 @@ int pages_for(int tokens) { return (tokens + model::page_tokens - 1) / model::pa
 
 class FileModel final : public LoadedModel {
  public:
-  FileModel(std::unique_ptr<base::Pool> pool, std::unique_ptr<model::ModelRunner> runner)
-      : pool_(std::move(pool)), runner_(std::move(runner)) {}
+  FileModel(std::unique_ptr<base::Pool> pool, std::unique_ptr<model::ModelRunner> runner,
+            std::unique_ptr<model::PictureModel> pictures)
+      : pool_(std::move(pool)), runner_(std::move(runner)), pictures_(std::move(pictures)) {}
   model::ModelRunner& runner() override { return *runner_; }
+  model::PictureModel* pictures() override { return pictures_.get(); }
 
  private:
-  std::unique_ptr<base::Pool> pool_;  // the runner borrows it
+  std::unique_ptr<base::Pool> pool_;  // the others borrow it
   std::unique_ptr<model::ModelRunner> runner_;
+  std::unique_ptr<model::PictureModel> pictures_;
 };
+
+// What a model that sees and draws has besides its decoder.
+struct PicturePart {
+  std::optional<media::Fit> fit;
+  uint64_t bytes = 0;  // weights, a job of each kind, features that are kept
+};
+
+model::PictureOptions picture_options(const model::RunnerOptions& runner) {
+  model::PictureOptions options;
+  options.pool = runner.pool;
+  options.isa = runner.isa;
+  options.exact = runner.precision == tensor::Precision::exact;
+  options.load.cancel = runner.load.cancel;
+  return options;
+}
 
 class FileSource final : public ModelSource {
  public:
   FileSource(ModelStatus status, std::unique_ptr<format::ModelFiles> files,
-             std::unique_ptr<const PromptBuilder> prompts, model::RunnerOptions runner, int threads)
+             std::unique_ptr<const PromptBuilder> prompts, model::RunnerOptions runner, int threads,
+             PicturePart pictures)
       : status_(std::move(status)),
         files_(std::move(files)),
         prompts_(std::move(prompts)),
         runner_(runner),
-        threads_(threads) {}
+        threads_(threads),
+        pictures_(pictures) {}
 
   const ModelStatus& status() const override { return status_; }
   const PromptBuilder& prompts() const override { return *prompts_; }
   bool exact() const override { return runner_.precision == tensor::Precision::exact; }
+  int cache_tokens() const override { return runner_.kv_pages * model::page_tokens; }
+  std::optional<media::Fit> fit() const override { return pictures_.fit; }
 
   base::Result<std::unique_ptr<LoadedModel>> load(const LoadProgress& progress) const override {
     // A pool of its own: weights may be packed while another model computes.
     auto pool = std::make_unique<base::Pool>(threads_);
     model::RunnerOptions options = runner_;
     options.pool = pool.get();
-    options.load.progress = progress.progress;
     options.load.cancel = progress.cancel;
+    const auto weights = static_cast<double>(std::max<uint64_t>(status_.weight_bytes, 1));
+    const double share = weights / (weights + static_cast<double>(pictures_.bytes));
+    const auto part = [&progress](double from, double width) {
+      return [&progress, from, width](double fraction) {
+        if (progress.progress) progress.progress(from + width * fraction);
+      };
+    };
+    options.load.progress = part(0, share);
     ASSIGN(auto runner, model::make_runner(*files_, options));
-    return std::make_unique<FileModel>(std::move(pool), std::move(runner));
+    std::unique_ptr<model::PictureModel> pictures;
+    if (pictures_.fit) {
+      model::PictureOptions picture = picture_options(options);
+      picture.load.progress = part(share, 1 - share);
+      ASSIGN(pictures, model::PictureModel::load(*files_, picture));
+    }
+    return std::make_unique<FileModel>(std::move(pool), std::move(runner), std::move(pictures));
   }
 
  private:
@@ -68,6 +104,7 @@ class FileSource final : public ModelSource {
   std::unique_ptr<const PromptBuilder> prompts_;
   model::RunnerOptions runner_;
   int threads_;
+  PicturePart pictures_;
 };
 
 std::string lower(std::string text) {
@@ -78,7 +115,9 @@ std::string lower(std::string text) {
 // What the file states, else what the family's makers advise.
 base::Json sampling_defaults(const format::ModelConfig& config, const PromptBuilder& prompts) {
   base::Json defaults = base::Json::object();
-  if (prompts.is_r1_family()) {
+  if (prompts.janus()) {
+    defaults = base::Json::object({{"temperature", 0.1}, {"top_p", 0.95}});
+  } else if (prompts.is_r1_family()) {
     defaults = base::Json::object({{"temperature", 0.6}, {"top_p", 0.95}});
   } else if (lower(config.name).find("smollm2") != std::string::npos) {
     defaults = base::Json::object({{"temperature", 0.2}, {"top_p", 0.9}});
@@ -201,18 +240,63 @@ base::Result<std::shared_ptr<const text::ChatTemplate>> compile_template(
 }
 
 base::Result<std::unique_ptr<const PromptBuilder>> make_prompts(const ModelEntry& entry,
-                                                                text::TokenizerSpec spec, int vocab,
+                                                                text::TokenizerSpec spec,
+                                                                const format::ModelConfig& config,
                                                                 const EngineOptions& options) {
   std::string source = spec.chat_template;
   ASSIGN(auto made, text::Tokenizer::make(std::move(spec)));
   std::shared_ptr<const text::Tokenizer> tokenizer = std::move(made);
+  if (config.janus) {
+    const format::JanusDrawing& drawing = config.janus->drawing;
+    ASSIGN(JanusPrompts janus, JanusPrompts::of(*tokenizer, {config.janus->vision.tokens(),
+                                                             drawing.codes, drawing.grid}));
+    return PromptBuilder::make(std::move(tokenizer), nullptr, "", config.vocab, std::move(janus));
+  }
   auto compiled = compile_template(source);
   if (!compiled && options.log) {
     // The model still completes text; chat requests say that there is no template.
     options.log(fmt::format("model {}: its chat template is left out: {}", entry.id,
                             compiled.error().message()));
   }
-  return PromptBuilder::make(std::move(tokenizer), compiled ? *compiled : nullptr, source, vocab);
+  return PromptBuilder::make(std::move(tokenizer), compiled ? *compiled : nullptr, source,
+                             config.vocab);
+}
+
+base::Result<PicturePart> picture_part(const format::ModelFiles& files,
+                                       const format::ModelConfig& config,
+                                       const model::RunnerOptions& runner) {
+  PicturePart part;
+  if (!config.janus) return part;
+  const format::JanusVision& vision = config.janus->vision;
+  part.fit = {vision.side, vision.min_side, vision.background};
+  ASSIGN(part.bytes, model::PictureModel::memory_bytes(files, picture_options(runner)));
+  part.bytes += features_bytes_max;
+  return part;
+}
+
+ModelStatus status_of(const ModelEntry& entry, const format::ModelConfig& config,
+                      const PromptBuilder& prompts, const Fit& fitting) {
+  ModelStatus status;
+  status.id = entry.id;
+  status.architecture = config.architecture;
+  status.quantization = config.quantization;
+  status.license = config.license;
+  status.parameters = config.parameters;
+  status.weight_bytes = fitting.plan.weight_bytes;
+  status.memory_bytes = fitting.plan.total_bytes();
+  status.context_tokens = fitting.context_tokens;
+  status.thinking = prompts.thinking();
+  status.has_template = prompts.has_template();
+  status.tools = prompts.has_tools();
+  status.starter = entry.starter;
+  status.defaults = sampling_defaults(config, prompts);
+  status.created_unix = modified_unix(entry.path);
+  if (config.janus) {
+    status.sees = true;
+    status.picture_tokens = config.janus->vision.tokens() + 2;  // with the marks around it
+    status.drawn_side = config.janus->drawing.side();
+  }
+  return status;
 }
 
 }  // namespace
@@ -223,7 +307,7 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
   ASSIGN(auto files, format::ModelFiles::open(entry.path));
   ASSIGN(format::ModelConfig config, files->config());
   ASSIGN(text::TokenizerSpec spec, files->tokenizer());
-  ASSIGN(auto prompts, make_prompts(entry, std::move(spec), config.vocab, options));
+  ASSIGN(auto prompts, make_prompts(entry, std::move(spec), config, options));
 
   model::RunnerOptions runner;
   ASSIGN(runner.isa, tensor::choose_isa(options.isa));
@@ -235,39 +319,33 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
   runner.expert_places = options.expert_places;
   runner.program_bytes = model::resident_memory_bytes();
   Fit fitting;
+  PicturePart pictures;
   int cores = static_cast<int>(std::thread::hardware_concurrency());
   int threads = std::clamp(options.threads > 0 ? options.threads : cores, 1, threads_max);
   {
     // Work space is counted per thread; the pool that computes is made when the model is loaded.
     base::Pool planned(threads);
     runner.pool = &planned;
+    auto part = picture_part(*files, config, runner);
+    if (!part) return base::fail(std::move(part).error());
+    pictures = *part;
+    // Its bytes are the decoder's no more; 0 would be no limit.
+    if (memory_bytes_max > 0) {
+      runner.memory_bytes_max = memory_bytes_max - std::min(pictures.bytes, memory_bytes_max - 1);
+    }
     auto fitted = fit_with_speculation(*files, runner, config.context_tokens_max, entry, options);
     if (!fitted) return base::fail(std::move(fitted).error());
     fitting = *fitted;
+    fitting.plan.picture_bytes = pictures.bytes;
     announce(entry, options, *files, runner, fitting.plan);
     runner.pool = nullptr;
   }
   runner.kv_pages = fitting.kv_pages;
   runner.context_tokens_max = fitting.context_tokens;
 
-  ModelStatus status;
-  status.id = entry.id;
-  status.architecture = config.architecture;
-  status.quantization = config.quantization;
-  status.license = config.license;
-  status.parameters = config.parameters;
-  status.weight_bytes = fitting.plan.weight_bytes;
-  status.memory_bytes = fitting.plan.total_bytes();
-  status.context_tokens = fitting.context_tokens;
-  status.thinking = prompts->thinking();
-  status.has_template = prompts->has_template();
-  status.tools = prompts->has_tools();
-  status.starter = entry.starter;
-  status.defaults = sampling_defaults(config, *prompts);
-  status.created_unix = modified_unix(entry.path);
-
+  ModelStatus status = status_of(entry, config, *prompts, fitting);
   return std::make_unique<FileSource>(std::move(status), std::move(files), std::move(prompts),
-                                      runner, threads);
+                                      runner, threads, pictures);
 }
 
 }  // namespace engine

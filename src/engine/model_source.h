@@ -6,11 +6,14 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/result.h"
 #include "engine/engine.h"
 #include "engine/options.h"
 #include "engine/prompt.h"
+#include "media/pictures.h"
+#include "model/pictures.h"
 #include "model/runner.h"
 
 namespace engine {
@@ -25,6 +28,7 @@ class LoadedModel {
  public:
   virtual ~LoadedModel() = default;
   virtual model::ModelRunner& runner() = 0;
+  virtual model::PictureModel* pictures() { return nullptr; }  // of a model that sees and draws
 };
 
 class ModelSource {
@@ -34,6 +38,9 @@ class ModelSource {
   virtual const ModelStatus& status() const = 0;
   virtual const PromptBuilder& prompts() const = 0;
   virtual bool exact() const = 0;
+  virtual int cache_tokens() const = 0;  // positions of the key/value cache
+  // How pictures are put before a model that sees.
+  virtual std::optional<media::Fit> fit() const { return std::nullopt; }
   virtual base::Result<std::unique_ptr<LoadedModel>> load(const LoadProgress& progress) const = 0;
 };
 

@@ -54,6 +54,14 @@ base::Result<void> check_sampling(const SamplingParams& p) {
   return {};
 }
 
+void guide(std::span<const float> with_text, std::span<const float> without_text, float weight,
+           std::vector<float>& guided) {
+  guided.resize(with_text.size());
+  for (size_t i = 0; i < guided.size(); ++i) {
+    guided[i] = without_text[i] + weight * (with_text[i] - without_text[i]);
+  }
+}
+
 base::Result<double> Sampler::best_logit(std::span<const float> logits) const {
   // `bad` stays 0 for finite values and -inf: x - x is 0 or NaN, and -inf is let through.
   float best = -std::numeric_limits<float>::infinity();

@@ -54,6 +54,10 @@ struct IdLogprob {
   float logprob = 0;
 };
 
+// Classifier-free guidance: without + weight * (with - without), in f32.
+void guide(std::span<const float> with_text, std::span<const float> without_text, float weight,
+           std::vector<float>& guided);
+
 class Sampler {
  public:
   // The next id. `random` in [0, 1). Fails (internal) if the row has a NaN or +inf, or nothing

@@ -7,6 +7,13 @@ namespace engine {
 namespace {
 
 int pages_for(int tokens, int page_tokens) { return (tokens + page_tokens - 1) / page_tokens; }
+// Of all rows of the group.
+int pages_for(const SequenceState& s, int tokens, int page_tokens) {
+  return s.rows * pages_for(tokens, page_tokens);
+}
+int pages_for_all(const SequenceState& s, int page_tokens) {
+  return pages_for(s, std::max(s.length, s.length_reserved), page_tokens);
+}
 
 // Mutable copies of what plan() is shown, and the decisions so far.
 class Planner {
@@ -16,7 +23,9 @@ class Planner {
     for (const SequenceState& s : state.sequences) sequences_.push_back({s});
     std::stable_sort(sequences_.begin(), sequences_.end(),
                      [](const Work& a, const Work& b) { return a.s.arrival < b.s.arrival; });
-    for (const Work& w : sequences_) running_ += w.s.admitted;
+    for (const Work& w : sequences_) {
+      if (w.s.admitted) count(w.s, 1);
+    }
     plan_.accounts = ring();
   }
 
@@ -41,6 +50,7 @@ class Planner {
     int prompt_left() const {
       if (dropped || decodes()) return 0;
       int border = s.computed < s.prompt_length ? s.prompt_length : s.length;
+      if (s.border >= 0) border = std::min(border, s.border);
       int left = border - s.computed - planned;
       return s.chunk_tokens_max > 0 ? std::min(left, s.chunk_tokens_max - planned) : left;
     }
@@ -90,23 +100,28 @@ class Planner {
     return newest;
   }
 
+  void count(const SequenceState& s, int sign) {
+    running_ += sign * s.rows;
+    if (s.rows > 1) running_pairs_ += sign * s.rows;
+  }
+
   void preempt(Work& w) {
     w.dropped = true;
     pages_ += w.s.pages_released;
-    --running_;
+    count(w.s, -1);
     plan_.preempt.push_back(w.s.id);
   }
 
   void decode() {
     for (Work& w : sequences_) {
       if (!w.decodes()) continue;
-      int need = pages_for(w.s.computed + 1, state_.page_tokens) - w.s.pages;
+      int need = pages_for(w.s, w.s.computed + 1, state_.page_tokens) - w.s.pages;
       while (need > pages_ && !w.dropped) preempt(*victim());
       if (w.dropped) continue;
       pages_ -= std::max(need, 0);
       w.s.pages += std::max(need, 0);
       plan_.items.push_back({w.s.id, 1});
-      account(w.s.account).deficit -= 1;
+      account(w.s.account).deficit -= w.s.rows;
     }
     // A victim may already have had its row.
     std::erase_if(plan_.items, [&](const PlanItem& item) {
@@ -118,7 +133,7 @@ class Planner {
   void reserve_running_prompts() {
     for (Work& w : sequences_) {
       if (!w.s.admitted || w.dropped || w.decodes()) continue;
-      int need = pages_for(w.s.length, state_.page_tokens) - w.s.pages;
+      int need = pages_for_all(w.s, state_.page_tokens) - w.s.pages;
       while (need > pages_ && !w.dropped) preempt(*victim());
       if (!w.dropped) pages_ -= std::max(need, 0);
     }
@@ -130,13 +145,19 @@ class Planner {
   bool admit(Work& w) {
     if (w.s.admitted) return true;
     // One page more than the text, so that the first tokens of the answer have room.
-    int need = pages_for(w.s.length, state_.page_tokens) + (running_ > 0 ? 1 : 0);
-    if (closed_ || running_ >= budget_.running_max || need > pages_) {
+    const int more = running_ > 0 && w.s.length_reserved == 0 ? w.s.rows : 0;
+    const int need = pages_for_all(w.s, state_.page_tokens) + more;
+    const bool pair = w.s.rows > 1;
+    if (pair && running_pairs_ > 0 && running_pairs_ + w.s.rows > budget_.running_pairs_max) {
+      return false;
+    }
+    const bool full = running_ > 0 && running_ + w.s.rows > budget_.running_max;
+    if (closed_ || full || need > pages_) {
       closed_ = true;
       return false;
     }
     pages_ -= need;
-    ++running_;
+    count(w.s, 1);
     w.s.admitted = true;
     plan_.admit.push_back(w.s.id);
     return true;
@@ -152,8 +173,9 @@ class Planner {
   }
 
   void prompts() {
-    int left = std::min(budget_.prompt_tokens_max,
-                        budget_.step_tokens_max - static_cast<int>(plan_.items.size()));
+    int decoding = 0;
+    for (const PlanItem& item : plan_.items) decoding += rows_of(item.id);
+    int left = std::min(budget_.prompt_tokens_max, budget_.step_tokens_max - decoding);
     std::vector<PlanItem> chunks;
     size_t idle_in_a_row = 0;
     auto& ring = plan_.accounts;
@@ -170,10 +192,17 @@ class Planner {
         if (!at.in_turn) at.deficit += quantum_tokens;
         at.in_turn = false;
         while (left > 0 && at.deficit > 0 && w) {
-          int n = static_cast<int>(std::min<int64_t>({w->prompt_left(), left, at.deficit}));
+          const int rows = w->s.rows;
+          // A deficit that pays for a part of the rows pays for one token of each.
+          const int64_t paid = (at.deficit + rows - 1) / rows;
+          const int n = static_cast<int>(std::min<int64_t>({w->prompt_left(), left / rows, paid}));
+          if (n == 0) {
+            left = 0;  // too little is left of the step for all rows
+            break;
+          }
           w->planned += n;
-          left -= n;
-          at.deficit -= n;
+          left -= n * rows;
+          at.deficit -= n * rows;
           add(chunks, w->s.id, n);
           w = next_of(at.account);
         }
@@ -184,6 +213,13 @@ class Planner {
       std::rotate(ring.begin(), ring.begin() + 1, ring.end());
     }
     plan_.items.insert(plan_.items.end(), chunks.begin(), chunks.end());
+  }
+
+  int rows_of(uint64_t id) const {
+    for (const Work& w : sequences_) {
+      if (w.s.id == id) return w.s.rows;
+    }
+    return 1;
   }
 
   static void add(std::vector<PlanItem>& chunks, uint64_t id, int n) {
@@ -201,8 +237,9 @@ class Planner {
   std::vector<Work> sequences_;
   Plan plan_;
   int pages_ = 0;
-  int running_ = 0;
-  bool closed_ = false;  // somebody did not fit: nobody is admitted after them
+  int running_ = 0;        // rows
+  int running_pairs_ = 0;  // of them in groups of two
+  bool closed_ = false;    // somebody did not fit: nobody is admitted after them
 };
 
 // Waiting requests in the order of admission: one of each account in turn, as the ring stands.
@@ -220,13 +257,19 @@ std::vector<const SequenceState*> admission_order(const SchedulerState& state) {
   for (const SequenceState* s : waiting) {
     int64_t& before = spent[s->account];
     keyed.emplace_back(before, s);
-    before += std::max(s->length, 1);
+    before += std::max(s->length, 1) * s->rows;
   }
   std::stable_sort(keyed.begin(), keyed.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<const SequenceState*> order;
   for (const auto& [key, s] : keyed) order.push_back(s);
   return order;
+}
+
+// Nobody knows how long an answer will be; a picture has the codes that it has.
+double answer_tokens(const SequenceState& s, const Speed& speed) {
+  if (s.rows > 1) return s.tokens_left_max;
+  return std::min<double>(s.tokens_left_max, speed.answer_tokens_typical);
 }
 
 }  // namespace
@@ -244,9 +287,8 @@ std::vector<WaitEstimate> estimate_waits(const SchedulerState& state, const Step
   double prompt_s = 0;
   for (const SequenceState& s : state.sequences) {
     if (!s.admitted) continue;
-    prompt_s += std::max(0, s.length - s.computed - 1) / prompt;
-    double tokens = std::min<double>(s.tokens_left_max, speed.answer_tokens_typical);
-    free_at.push_back(tokens / decode);
+    prompt_s += s.rows * std::max(0, s.length - s.computed - 1) / prompt;
+    free_at.insert(free_at.end(), static_cast<size_t>(s.rows), answer_tokens(s, speed) / decode);
   }
   for (double& t : free_at) t += prompt_s;
   while (static_cast<int>(free_at.size()) < budget.running_max) free_at.push_back(0);
@@ -254,7 +296,7 @@ std::vector<WaitEstimate> estimate_waits(const SchedulerState& state, const Step
   std::vector<WaitEstimate> waits;
   double ahead_s = prompt_s;  // prompts are computed one after another
   for (const SequenceState* s : admission_order(state)) {
-    int need = pages_for(s->length, state.page_tokens) + 1;
+    int need = pages_for_all(*s, state.page_tokens) + 1;
     auto place = std::min_element(free_at.begin(), free_at.end());
     // Without pages a free place does not help: it waits for the next answer to end.
     if (need > pages && *place <= 0) {
@@ -267,9 +309,9 @@ std::vector<WaitEstimate> estimate_waits(const SchedulerState& state, const Step
     waits.push_back({s->id, static_cast<int>(waits.size()) + 1, static_cast<int64_t>(wait_s * 500),
                      static_cast<int64_t>(wait_s * 2000)});
     pages -= need;
-    ahead_s += s->length / prompt;
-    *place = wait_s + s->length / prompt +
-             std::min<double>(s->tokens_left_max, speed.answer_tokens_typical) / decode;
+    const double reading_s = s->rows * s->length / prompt;
+    ahead_s += reading_s;
+    *place = wait_s + reading_s + answer_tokens(*s, speed) / decode;
   }
   return waits;
 }

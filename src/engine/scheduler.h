@@ -17,6 +17,12 @@
 //    account's first short one by one quantum, not by 20 prompts.
 // 4. A waiting request is admitted when its turn comes and its whole text fits into the pages that
 //    are free. If it does not fit, nobody overtakes it: else large requests would wait forever.
+//
+// What is planned is a group: one row of ids, or two of equal length that are computed together (a
+// picture being drawn: with its text and without). It is admitted and preempted as a whole, counts
+// as its rows, and may own from its admission on the pages of all that it is going to be. Groups of
+// two take part of the places only, for each runs for minutes; whoever waits for such a place holds
+// nobody else up.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +30,20 @@
 
 namespace engine {
 
-struct SequenceState {
+struct SequenceState {  // of a group; lengths and tokens are those of one of its rows
   uint64_t id = 0;
+  int rows = 1;
   uint64_t account = 0;
   int64_t arrival = 0;  // smaller: earlier; survives preemption
   bool admitted = false;
-  int length = 0;            // ids so far, prompt and sampled
-  int computed = 0;          // of them in the cache
-  int prompt_length = 0;     // ids of the prompt: a chunk does not cross the border (one origin)
-  int pages = 0;             // held
+  int length = 0;         // ids so far, prompt and sampled
+  int computed = 0;       // of them in the cache
+  int prompt_length = 0;  // ids of the prompt: a chunk does not cross the border (one origin)
+  // Ids from here on cannot be computed yet, or not in one chunk with those before (a picture
+  // begins or ends); -1: none.
+  int border = -1;
+  int length_reserved = 0;   // positions whose pages it owns from its admission on; 0: `length`
+  int pages = 0;             // held, by all rows
   int pages_released = 0;    // that preempting it would make available (not shared with others)
   int chunk_tokens_max = 0;  // 0: no limit of its own (logits of all rows cost memory)
   int tokens_left_max = 0;   // most tokens that it may still generate; for estimates
@@ -55,12 +66,13 @@ struct SchedulerState {
 struct StepBudget {
   int step_tokens_max = 512;    // rows of one step; at least running_max
   int prompt_tokens_max = 512;  // of them for prompts
-  int running_max = 16;
+  int running_max = 16;         // rows that are computed at the same time; one group always is
+  int running_pairs_max = 8;    // of them in groups of two; one such group always is
 };
 
 struct PlanItem {
   uint64_t id = 0;
-  int tokens = 0;  // the next ones that are not computed
+  int tokens = 0;  // the next ones that are not computed, of each row
 };
 struct Plan {
   std::vector<uint64_t> preempt;       // first

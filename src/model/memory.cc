@@ -62,6 +62,7 @@ std::string parts_text(const MemoryPlan& plan) {
   std::string text =
       fmt::format("weights {}, key/value cache {}, work space {}", mib(plan.weight_bytes),
                   mib(plan.kv_bytes), mib(plan.workspace_bytes));
+  if (plan.picture_bytes > 0) text += ", pictures " + mib(plan.picture_bytes);
   if (plan.program_bytes > 0) text += ", program " + mib(plan.program_bytes);
   return text;
 }

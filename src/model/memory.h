@@ -13,12 +13,15 @@ struct MemoryPlan {
   uint64_t kv_bytes = 0;
   uint64_t workspace_bytes = 0;
   uint64_t program_bytes = 0;  // the program itself and its vocabularies
+  uint64_t picture_bytes = 0;  // what a model that sees and draws has besides; filled by the owner
   // Set where the weights are larger than the memory: so many of each layer's experts have a place
   // in it, the others are read when a token chooses them.
   int expert_places = 0;
   int experts = 0;                 // of each layer that has some
   uint64_t expert_file_bytes = 0;  // of one expert of every layer, as the file has them
-  uint64_t total_bytes() const { return weight_bytes + kv_bytes + workspace_bytes + program_bytes; }
+  uint64_t total_bytes() const {
+    return weight_bytes + kv_bytes + workspace_bytes + program_bytes + picture_bytes;
+  }
   uint64_t disk_bytes() const { return expert_file_bytes * (experts - expert_places); }
 };
 
