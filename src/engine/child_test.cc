@@ -140,6 +140,61 @@ TEST(Child, AnswersAsTheEngineInThisProcessDoes) {
   EXPECT_EQ(gate.lost_so_far(), 0);
 }
 
+std::unique_ptr<Engine> engine_that_draws(Engine::Hooks hooks) {
+  Engine::Parts parts;
+  FakeSettings settings;
+  settings.janus = true;
+  parts.sources.push_back(std::make_unique<FakeSource>(settings));
+  parts.clock = std::make_shared<base::SystemClock>();
+  parts.random = std::make_unique<base::SeededRandom>(1);
+  parts.hooks = std::move(hooks);
+  EngineOptions options;
+  options.pictures = std::make_shared<FakeReader>();
+  return std::make_unique<Engine>(options, std::move(parts));
+}
+
+TEST(Child, PicturesGoBothWays) {
+  Pair pair = make_pair_of_sockets();
+  auto served =
+      std::async(std::launch::async, [&] { return serve_engine(pair.engine, engine_that_draws); });
+  Gate gate;
+  gate.client->attach(pair.gate);
+  ASSERT_TRUE(gate.wait_for(gate.ready, 1));
+  auto local = engine_that_draws({});
+  EXPECT_TRUE(gate.client->models().at(0).sees);
+  EXPECT_EQ(gate.client->models().at(0).drawn_side, local->models().at(0).drawn_side);
+  Request seeing = question(1, 20), drawing = question(2, -1);
+  std::get<ChatPrompt>(seeing.prompt).messages[0].pictures = {{0, std::string("\x89PNG\0", 5)}};
+  drawing.prompt = DrawPrompt{"a whale", 2, 5.0, {}};
+  Collector here, there;
+  for (const Request& r : {seeing, drawing}) {
+    ASSERT_TRUE(local->start(r, here.sink()).has_value());
+    ASSERT_TRUE(gate.client->start(r, there.sink()).has_value());
+    here.wait_end(r.id);
+    there.wait_end(r.id);
+  }
+  EXPECT_EQ(here.ids(1), there.ids(1));
+  EXPECT_EQ(here.logprobs(1), there.logprobs(1));
+  auto drawn = there.all<Drawn>(2);
+  ASSERT_EQ(drawn.size(), 2u);
+  for (const Drawn& picture : here.all<Drawn>(2)) {
+    EXPECT_TRUE(std::any_of(drawn.begin(), drawn.end(), [&](const Drawn& other) {
+      return other.picture == picture.picture && other.seed == picture.seed &&
+             other.png == picture.png && other.codes == picture.codes;
+    }));
+  }
+  const auto& chat = std::get<ChatPrompt>(seeing.prompt);
+  EXPECT_EQ(gate.client->prompt_size("fake", chat)->tokens, there.wait_end(1).usage.prompt_tokens);
+  // Said by the client itself: the wire would be closed for it.
+  std::get<ChatPrompt>(seeing.prompt).messages[0].pictures.resize(pictures_seen_max + 1);
+  auto refused = gate.client->start(seeing, there.sink());
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().kind, base::ErrorKind::limit_exceeded);
+  EXPECT_TRUE(gate.client->ready());
+  gate.client->detach();
+  EXPECT_EQ(served.get(), 0);
+}
+
 TEST(Child, KilledInMidAnswerAndBackAgain) {
   // Both are forked before this process has threads: ThreadSanitizer counts what a fork loses.
   Pair pair = make_pair_of_sockets(), again = make_pair_of_sockets();

@@ -65,7 +65,7 @@ struct SchedulerState {
 
 struct StepBudget {
   int step_tokens_max = 512;    // rows of one step; at least running_max
-  int prompt_tokens_max = 512;  // of them for prompts
+  int prompt_tokens_max = 512;  // of them for prompts; at least the rows of a group
   int running_max = 16;         // rows that are computed at the same time; one group always is
   int running_pairs_max = 8;    // of them in groups of two; one such group always is
 };

@@ -26,6 +26,13 @@ class Simulation {
     answers_[s.id] = answer;
     return s.id;
   }
+  // A picture: two rows whose pages are all taken at once.
+  uint64_t add_pair(uint64_t account, int prompt, int codes) {
+    uint64_t id = add(account, prompt, codes);
+    find(id)->rows = 2;
+    find(id)->length_reserved = prompt + codes - 1;
+    return id;
+  }
   SequenceState* find(uint64_t id) {
     for (auto& s : state_.sequences) {
       if (s.id == id) return &s;
@@ -49,8 +56,10 @@ class Simulation {
       ++preemptions_;
     }
     for (uint64_t id : plan.admit) {
-      EXPECT_FALSE(find(id)->admitted);
-      find(id)->admitted = true;
+      auto* s = find(id);
+      EXPECT_FALSE(s->admitted);
+      s->admitted = true;
+      if (s->rows == 2) s->pages = 2 * ((s->length_reserved + 63) / 64);
     }
     int rows = 0;
     for (const PlanItem& item : plan.items) {
@@ -65,9 +74,9 @@ class Simulation {
         EXPECT_LE(item.tokens, s->chunk_tokens_max);
       }
       s->computed += item.tokens;
-      s->pages = std::max(s->pages, (s->computed + 63) / 64);
-      rows += item.tokens;
-      served_[s->account] += item.tokens;
+      s->pages = std::max(s->pages, s->rows * ((s->computed + 63) / 64));
+      rows += item.tokens * s->rows;
+      served_[s->account] += item.tokens * s->rows;
       if (s->computed == s->length) {
         if (!first_token_.contains(s->id)) first_token_[s->id] = steps_;
         ++s->length;
@@ -76,13 +85,16 @@ class Simulation {
     }
     EXPECT_LE(rows, budget_.step_tokens_max);
     used = 0;
-    int running = 0;
+    int running = 0, pairs = 0, groups = 0;
     for (auto& s : state_.sequences) {
       used += s.pages;
-      running += s.admitted;
+      running += s.admitted ? s.rows : 0;
+      pairs += s.admitted && s.rows == 2;
+      groups += s.admitted;
     }
     EXPECT_LE(used, pages_total_);
-    EXPECT_LE(running, budget_.running_max);
+    EXPECT_TRUE(running <= budget_.running_max || groups == 1);
+    EXPECT_TRUE(2 * pairs <= budget_.running_pairs_max || pairs == 1);
     std::erase_if(state_.sequences, [&](const SequenceState& s) {
       if (s.tokens_left_max > 0) return false;
       finished_[s.id] = steps_;
@@ -210,19 +222,76 @@ TEST(Scheduler, EverythingEndsUnderRandomLoad) {
     int pages = 16 + static_cast<int>(random.below(64));
     int running = 1 + static_cast<int>(random.below(16));
     Simulation sim(pages, {.step_tokens_max = running + 1 + static_cast<int>(random.below(256)),
-                           .prompt_tokens_max = 1 + static_cast<int>(random.below(256)),
-                           .running_max = running});
+                           .prompt_tokens_max = 2 + static_cast<int>(random.below(256)),
+                           .running_max = running,
+                           .running_pairs_max = running / 2});
     int capacity = pages * 64;
     for (int i = 0; i < 30; ++i) {
       int prompt = 1 + static_cast<int>(random.below(static_cast<uint64_t>(capacity / 2)));
       int answer = 1 + static_cast<int>(random.below(static_cast<uint64_t>(capacity / 2 - 1)));
       uint64_t id = sim.add(random.below(4), prompt, answer);
       if (random.below(4) == 0) sim.find(id)->chunk_tokens_max = 7;
+      if (random.below(4) == 0) sim.add_pair(random.below(4), 1 + prompt / 4, 1 + answer / 4);
       for (uint64_t n = random.below(6); n > 0; --n) sim.step();
     }
     sim.run(400000);
     ASSERT_TRUE(sim.state_.sequences.empty()) << "round " << round;
   }
+}
+
+TEST(Scheduler, APairIsAdmittedWithAllItsPagesOrNotAtAll) {
+  Simulation sim(41);
+  const uint64_t first = sim.add_pair(1, 30, 576);
+  const uint64_t second = sim.add_pair(2, 30, 576);
+  const uint64_t third = sim.add_pair(3, 30, 576);
+  EXPECT_EQ(sim.step().admit, (std::vector<uint64_t>{first, second}));
+  int preempted = 0;
+  while (!sim.state_.sequences.empty() && sim.steps_ < 5000) {
+    preempted += static_cast<int>(sim.step().preempt.size());
+  }
+  EXPECT_TRUE(sim.state_.sequences.empty());
+  EXPECT_EQ(preempted, 0) << "who has all pages never lacks one";
+  EXPECT_EQ(sim.finished_[first], 576) << "the prompt's step gives the first code";
+  EXPECT_GT(sim.finished_[third], sim.finished_[second]);
+}
+
+TEST(Scheduler, PairsTakePartOfThePlacesAndHoldNobodyUp) {
+  Simulation sim(1000, {.running_max = 8, .running_pairs_max = 4});
+  for (int i = 0; i < 8; ++i) sim.add_pair(1, 30, 576);
+  sim.step();
+  const uint64_t question = sim.add(2, 30, 20);
+  const uint64_t same_account = sim.add(1, 30, 20);
+  sim.step();
+  EXPECT_TRUE(sim.first_token_.contains(question));
+  EXPECT_TRUE(sim.first_token_.contains(same_account));
+  sim.run(5000);
+  EXPECT_TRUE(sim.state_.sequences.empty());
+}
+
+TEST(Scheduler, APairPaysForBothRows) {
+  Simulation sim(100000, {.step_tokens_max = 256, .prompt_tokens_max = 255, .running_max = 64});
+  sim.add_pair(1, 40000, 5);
+  sim.add(2, 80000, 5);
+  for (int i = 0; i < 200; ++i) sim.step();
+  EXPECT_NEAR(static_cast<double>(sim.served_[1]) / static_cast<double>(sim.served_[2]), 1.0, 0.05);
+}
+
+TEST(Scheduler, NothingIsPlannedBeyondABorder) {
+  Simulation sim(100);
+  const uint64_t id = sim.add(1, 100, 3);
+  sim.find(id)->border = 0;
+  EXPECT_TRUE(sim.step().items.empty());
+  EXPECT_FALSE(sim.find(id)->admitted) << "it would hold pages for nothing";
+  sim.find(id)->border = 30;
+  EXPECT_EQ(sim.step().items[0].tokens, 30);
+  EXPECT_TRUE(sim.step().items.empty());
+  const uint64_t other = sim.add(2, 10, 2);
+  EXPECT_EQ(sim.step().items[0].id, other) << "others get on";
+  sim.find(id)->border = 90;
+  Plan plan = sim.step();
+  EXPECT_EQ(plan.items.back().tokens, 60);
+  sim.find(id)->border = -1;
+  EXPECT_EQ(sim.step().items.back().tokens, 10);
 }
 
 TEST(Scheduler, APreemptedTextIsComputedByOrigin) {
