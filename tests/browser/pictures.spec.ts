@@ -86,19 +86,28 @@ async function violations(page: Page): Promise<string[]> {
   });
 }
 
-/** Adds up every shift of the layout from now on, those that follow an input too. */
-async function countShifts(page: Page): Promise<() => Promise<number>> {
+interface Shift {
+  hadRecentInput: boolean;
+  sources: { node: Element | null; previousRect: DOMRect; currentRect: DOMRect }[];
+}
+
+/** Collects what moves on the page from now on, unless the person made it move. */
+async function watchShifts(page: Page): Promise<() => Promise<string[]>> {
   await page.evaluate(() => {
-    const all = window as never as { shifts: number };
-    all.shifts = 0;
+    const all = window as never as { moved: string[] };
+    all.moved = [];
     new PerformanceObserver((list) => {
       for (const entry of list.getEntries()) {
-        const shift = entry as never as { value: number; hadRecentInput: boolean };
-        if (!shift.hadRecentInput) all.shifts += shift.value;
+        const shift = entry as never as Shift;
+        if (shift.hadRecentInput) continue;
+        for (const { node, previousRect: a, currentRect: b } of shift.sources) {
+          const place = `${a.x},${a.y} -> ${b.x},${b.y}`;
+          all.moved.push(`${node?.outerHTML?.slice(0, 90) ?? node?.textContent} ${place}`);
+        }
       }
     }).observe({ type: 'layout-shift' });
   });
-  return () => page.evaluate(() => (window as never as { shifts: number }).shifts);
+  return () => page.evaluate(() => (window as never as { moved: string[] }).moved);
 }
 
 const squares = (page: Page) => lastAnswer(page).locator('.drawn');
@@ -111,18 +120,25 @@ interface Box {
 }
 const boxOf = async (page: Page): Promise<Box> => (await squares(page).first().boundingBox())!;
 
-/** A digest of each picture of the last answer, as the page shows it. */
+const digest = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+interface Stored {
+  drawing?: { pictures: { id: string; seed: number }[] };
+}
+
+/** A digest of each picture of the last drawing, as the server keeps it for the page. */
 async function drawnBytes(page: Page): Promise<string[]> {
-  const images = squares(page).locator('img');
-  const all = await images.evaluateAll((list) =>
-    Promise.all(
-      list.map(async (img) => {
-        const reply = await fetch((img as HTMLImageElement).src);
-        return Array.from(new Uint8Array(await reply.arrayBuffer()));
-      }),
-    ),
-  );
-  return all.map((bytes) => createHash('sha256').update(Buffer.from(bytes)).digest('hex'));
+  const { origin, pathname } = new URL(page.url());
+  const reply = await page.request.get(`${origin}/site/conversations/${pathname.split('/')[2]}`);
+  const { messages } = (await reply.json()) as { messages: Stored[] };
+  const last = messages.filter((one) => one.drawing !== undefined).pop()!;
+  const out: string[] = [];
+  for (const { id } of last.drawing!.pictures) {
+    const picture = await page.request.get(`${origin}/site/attachments/${id}`);
+    expect(picture.headers()['cache-control']).toBe('no-store');
+    out.push(digest(await picture.body()));
+  }
+  return out;
 }
 
 /** How many squares of the sketch have a colour. */
@@ -152,16 +168,15 @@ async function seedShown(page: Page): Promise<number> {
   return Number(/(?:seed|graine) (\d+)/.exec(words)![1]);
 }
 
-async function apiPicture(server: Server, page: Page, prompt: string, seed: number) {
+/** The API's picture of this seed: the scripted engine draws by the seed alone. */
+async function apiPicture(server: Server, page: Page, seed: number): Promise<string> {
   const reply = await page.request.post(`${server.origin}/v1/images/generations`, {
     headers: { authorization: `Bearer ${server.key}` },
-    data: { prompt, seed },
+    data: { prompt: 'a lighthouse', seed },
   });
   expect(reply.status()).toBe(200);
   const body = (await reply.json()) as { data: { b64_json: string }[] };
-  return createHash('sha256')
-    .update(Buffer.from(body.data[0]!.b64_json, 'base64'))
-    .digest('hex');
+  return digest(Buffer.from(body.data[0]!.b64_json, 'base64'));
 }
 
 const script = '/script sketch 9 at 2000/s; gate; sketch 6 at 2000/s; gate';
@@ -189,7 +204,7 @@ for (const phone of [false, true]) {
         '9',
       );
       expect(await coloured(chat)).toBe(9 * 24);
-      const shifts = await countShifts(chat);
+      const moved = await watchShifts(chat);
       const before = await boxOf(chat);
       expect(Math.abs(before.width - before.height)).toBeLessThan(1);
       await chat.screenshot({ path: join(screenshotDir, `drawing-${where}.png`) });
@@ -209,17 +224,17 @@ for (const phone of [false, true]) {
       await expect.poll(() => picture.evaluate((i: HTMLImageElement) => i.naturalWidth)).toBe(384);
       await expect(lastAnswer(chat).locator('.actions[data-busy="false"]')).toBeVisible();
       expect(await boxOf(chat)).toEqual(before);
-      expect(await shifts()).toBe(0);
+      expect(await moved()).toEqual([]);
       await chat.screenshot({ path: join(screenshotDir, `drawn-${where}.png`) });
       expect(await violations(chat)).toEqual([]);
-      expect(await drawnBytes(chat)).toEqual([await apiPicture(server, chat, script, seed)]);
+      expect(await drawnBytes(chat)).toEqual([await apiPicture(server, chat, seed)]);
       const said = await heard();
       expect(said).toContain(phone ? 'Dessin à moitié.' : 'Half drawn.');
       expect(said).toContain(phone ? 'Réponse prête' : 'Answer ready');
       // It is still there after a reload, from the server's memory.
       await chat.reload();
       await expect(squares(chat).locator('img')).toBeVisible();
-      expect(await drawnBytes(chat)).toEqual([await apiPicture(server, chat, script, seed)]);
+      expect(await drawnBytes(chat)).toEqual([await apiPicture(server, chat, seed)]);
     });
 
     test('stop, the same seed again, four of it, a question about it', async ({ chat }) => {
@@ -238,6 +253,13 @@ for (const phone of [false, true]) {
       await expect(squares(chat).locator('img')).toBeVisible();
       const [first] = await drawnBytes(chat);
       const seed = await seedShown(chat);
+      const saving = chat.waitForEvent('download');
+      await lastAnswer(chat)
+        .getByRole('button', { name: phone ? 'Enregistrer' : 'Save', exact: true })
+        .click();
+      const saved = await saving;
+      expect(saved.suggestedFilename()).toBe(`nautile-${seed}.png`);
+      expect(digest(readFileSync(await saved.path()))).toBe(first);
       const again = phone ? 'Refaire avec cette graine' : 'Again with this seed';
       await lastAnswer(chat).getByRole('button', { name: again }).click();
       await expect(chat.locator('.versions').last()).toContainText('2/2');
