@@ -432,6 +432,17 @@ TEST_F(SitePicturesTest, WhatIsWrongWithAPictureHasItsReason) {
   EXPECT_EQ(send("GET", "/site/conversations/" + hex('c'))->status, 404) << "nothing was kept";
 }
 
+TEST_F(SitePicturesTest, DrawingsAloneTakeNoContext) {
+  sign_in();
+  const std::string drew = R"({"id":")" + hex('d') + R"(","parent":")" + hex('a') +
+                           R"(","role":"assistant","content":"","drawing":{"side":384,)" +
+                           R"("pictures":[{"id":null,"seed":1}]}})";
+  auto measured = send("POST", "/site/measure",
+                       R"({"model":"janus","path":[)" + question() + "," + drew + "]}");
+  EXPECT_EQ(measured->status, 200) << measured->body;
+  EXPECT_EQ(measured->json().find("tokens")->as_integer(), 0);
+}
+
 TEST_F(SitePicturesTest, ADrawingIsNotReadAsTalk) {
   chat::Node asked, drew, next;
   asked.from_person = next.from_person = true;

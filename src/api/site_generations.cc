@@ -276,6 +276,10 @@ void Site::measure(Call& call) {
   if (!request) return call.refuse(request.error());
   const auto model = context_.choose_model(request->model);
   if (!model) return call.refuse(with_reason(model.error(), "model"));
+  if (messages_of(request->system, request->path, false).empty()) {  // drawings alone
+    return call.answer(
+        Json::object({{"tokens", 0}, {"context_tokens", model->status.context_tokens}}));
+  }
   using Size = base::Result<engine::PromptSize>;
   context_.engine.call<Size>(
       [id = model->status.id, request = *request](engine::EngineClient& engine) {

@@ -134,8 +134,7 @@ void read_path(Fields& fields, size_t bytes_max, const std::string& answer,
   for (size_t i = 0; i < path->size() && fields.ok(); ++i) {
     out.push_back(read_node(fields, (*path)[i], i, i == 0 ? "" : out.back().id, bytes_max));
   }
-  const bool ends_well =
-      !out.empty() && (out.back().from_person || (out.back().id == answer && !out.back().drawing));
+  const bool ends_well = !out.empty() && (out.back().from_person || out.back().id == answer);
   if (fields.ok() && !ends_well) {
     fields.fault(422, "invalid_value", "path",
                  "path must end with a question, or with the answer that is to be continued");
@@ -173,6 +172,9 @@ Parsed<GenerationRequest> parse_generation_request(const base::Json& body,
   out.top_p = fields.number("top_p", 0, 1);
   if (const std::string* text = fields.text("system", system_bytes_max)) out.system = *text;
   read_draw_wish(fields, out.draw);
+  if (fields.ok() && out.path.back().drawing) {
+    fields.fault(422, "invalid_value", "path", "path ends with a drawing: there is no going on");
+  }
   if (out.draw && fields.ok() &&
       (!out.path.back().from_person || !out.path.back().pictures.empty())) {
     fields.fault(422, "invalid_value", "path",

@@ -144,8 +144,8 @@ function SendOrStop({ live, empty, sending, blind, onSend }: SendProps) {
     };
     return (
       <button type="button" class="send stop" onClick={click} disabled={asked} aria-label={words}>
-        <Icon name="stop" />
-        <span>{words}</span>
+        <Icon key="stop" name="stop" />
+        <span key="stop-words">{words}</span>
       </button>
     );
   }
@@ -161,8 +161,8 @@ function SendOrStop({ live, empty, sending, blind, onSend }: SendProps) {
       title={barred ? t('offline.send') : undefined}
       aria-describedby={barred ? 'offline-banner' : blind ? 'blind-note' : undefined}
     >
-      <Icon name="up" />
-      <span>{label}</span>
+      <Icon key="up" name="up" />
+      <span key="send-words">{label}</span>
     </button>
   );
 }

@@ -95,20 +95,22 @@ function actionsOf(conversation: Conversation, node: WireNode, picture: Picture)
   ];
 }
 
-function PictureActions({ list, ready, many }: { list: Action[]; ready: boolean; many: boolean }) {
-  // Their room is kept while they are not there yet.
-  const how = { visibility: ready ? 'visible' : 'hidden' } as const;
-  if (!many) {
-    return (
-      <div class="drawn-actions" style={how}>
-        {list.map(({ label, run }) => (
-          <Button key={label} kind="quiet" label={label} onClick={run} />
-        ))}
-      </div>
-    );
-  }
+/** Its room is kept while it is not there yet. */
+const hiddenUntil = (ready: boolean) => ({ visibility: ready ? 'visible' : 'hidden' }) as const;
+
+function PictureActions({ list, ready }: { list: Action[]; ready: boolean }) {
   return (
-    <div class="drawn-actions" style={how}>
+    <div class="drawn-actions" style={hiddenUntil(ready)}>
+      {list.map(({ label, run }) => (
+        <Button key={label} kind="quiet" label={label} onClick={run} />
+      ))}
+    </div>
+  );
+}
+
+function PictureMenu({ list, ready }: { list: Action[]; ready: boolean }) {
+  return (
+    <div class="drawn-actions" style={hiddenUntil(ready)}>
       <Menu
         label={t('actions')}
         buttonClass="icon-button"
@@ -135,14 +137,14 @@ interface RowsProps {
 }
 
 function Rows({ phase, live, seed }: RowsProps) {
-  const parts = [t('draw', { r: phase.row, n: phase.rows })];
+  // What changes its length stands at the end, where it moves nothing.
+  const parts = [t('draw.seed', { n: seed })];
   if (phase.leftMs > 0) parts.push(t('draw.left', { t: duration(phase.leftMs) }));
-  parts.push(t('draw.seed', { n: seed }));
   const asked = live.stopping.value !== 'no';
   return (
     <>
-      <div class="row wrap">
-        <span class="grow drawing-words">{parts.join(' · ')}</span>
+      <div class="row">
+        <span class="grow drawing-words">{t('draw', { r: phase.row, n: phase.rows })}</span>
         <Button
           icon="stop"
           label={t(asked ? 'stopping' : 'stop')}
@@ -160,7 +162,9 @@ function Rows({ phase, live, seed }: RowsProps) {
       >
         <span style={{ width: `${(100 * phase.row) / phase.rows}%` }} />
       </div>
-      <p class="note">{t('sketch')}</p>
+      <p class="note">
+        {t('sketch')} {parts.join(' · ')}
+      </p>
     </>
   );
 }
@@ -196,6 +200,8 @@ export function Drawing({ conversation, node, live }: DrawingProps) {
   const { pictures, side } = node.drawing!;
   const question = node.parent === null ? undefined : conversation.tree.nodes.get(node.parent);
   const many = pictures.length > 1;
+  const busy = live !== null && live.ending.value === null;
+  const first = pictures[0];
   return (
     <div class="drawing">
       <div class={many ? 'drawn-grid many' : 'drawn-grid'}>
@@ -210,17 +216,26 @@ export function Drawing({ conversation, node, live }: DrawingProps) {
                 side={side}
                 alt={place + (question?.content ?? '')}
               />
-              <PictureActions
-                list={actionsOf(conversation, node, picture)}
-                ready={picture.id !== null}
-                many={many}
-              />
+              {many && (
+                <PictureMenu
+                  list={actionsOf(conversation, node, picture)}
+                  ready={picture.id !== null}
+                />
+              )}
             </div>
           );
         })}
       </div>
-      <div class="drawing-status">
-        <Status conversation={conversation} node={node} live={live} />
+      <div class="drawing-foot">
+        <div class="drawing-status">
+          <Status conversation={conversation} node={node} live={live} />
+        </div>
+        {first !== undefined && !many && (
+          <PictureActions
+            list={actionsOf(conversation, node, first)}
+            ready={first.id !== null && !busy}
+          />
+        )}
       </div>
     </div>
   );
