@@ -97,7 +97,7 @@ def test_a_stream_of_two_pictures_says_whose_each_event_is(client):
     ({"size": "1024x1024"}, "size", "384x384 or auto"),
     ({"n": 9}, "n", "from 1 to 8"),
     ({"response_format": "url"}, "response_format", "b64_json"),
-    ({"model": "scripted"}, "model", "X
+    ({"model": "scripted"}, "model", 'ask "Janus-Pro-1B"'),
     ({"quality": "hd"}, "quality", "auto or standard"),
     ({"style": "vivid"}, "style", "not supported"),
     ({"background": "transparent"}, "background", "opaque"),
