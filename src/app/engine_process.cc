@@ -11,6 +11,7 @@
 #include "app/serve_plan.h"
 #include "app/verb.h"
 #include "engine/engine_child.h"
+#include "media/pictures.h"
 
 namespace app {
 namespace {
@@ -58,6 +59,7 @@ int run_engine_process() {
   send_message(child_fd::engine_report,
                base::Json::object({{"kind", "seal"}, {"seal", report.to_json()}}));
   plan->engine.log = log_line;
+  plan->engine.pictures = media::picture_reader(child_fd::engine_pictures);
   plan->engine.announce = [](std::string_view line, bool) { log_line(line); };
   std::vector<ModelReport::LeftOut> left_out;
   plan->engine.left_out = [&](const engine::ModelEntry& entry, const base::Error& error) {

@@ -1,5 +1,6 @@
 #include "app/one_engine.h"
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -28,14 +29,17 @@ void tell_context(const Session& session, const Config& config, const engine::Mo
 
 base::Result<std::unique_ptr<engine::EngineClient>> open_one_engine(const Session& session,
                                                                     const StoredModel& stored,
-                                                                    bool exact) {
+                                                                    OneEngineOptions options) {
   ASSIGN(const Config config, session.config());
   engine::EngineOptions settings = engine_options(config);
   settings.models = {
       {stored.name, stored.path, stored.starter, static_cast<int>(config.integer("context"))}};
-  settings.exact = exact;
-  settings.running_max = 1;
-  if (exact) settings.kv_type.clear();  // exact mode keeps keys and values in f32
+  settings.exact = options.exact;
+  // A picture is two rows, and pictures take half of what runs at most.
+  constexpr int running_of_a_picture = 4;
+  settings.running_max = std::max(1, options.drawn * running_of_a_picture);
+  settings.pictures = std::move(options.pictures);
+  if (options.exact) settings.kv_type.clear();  // exact mode keeps keys and values in f32
   const bool person = isatty(STDERR_FILENO) == 1;
   settings.announce = [person](std::string_view line, bool larger) {
     if (!person && !larger) return;

@@ -7,14 +7,20 @@
 #include "app/model_store.h"
 #include "app/verb.h"
 #include "engine/engine.h"
+#include "media/pictures.h"
 
 namespace app {
 
 // Opens `stored` alone. A context that was asked for and is not had is said on stderr, as is what
 // the model takes: the former to everyone, the latter to a person or where it is much.
+struct OneEngineOptions {
+  bool exact = false;
+  int drawn = 0;                                   // pictures that are drawn together
+  std::shared_ptr<media::PictureReader> pictures;  // null: no message has any
+};
 base::Result<std::unique_ptr<engine::EngineClient>> open_one_engine(const Session& session,
                                                                     const StoredModel& stored,
-                                                                    bool exact);
+                                                                    OneEngineOptions options);
 
 // From now on Ctrl-C is counted and ends nothing; the third ends the program where it stands.
 void count_interrupts();

@@ -48,6 +48,7 @@ class Supervisor {
   base::Result<void> take_signals();
   base::Result<void> start_gate();
   base::Result<void> start_engine();
+  base::Result<void> start_pictures();
   void note_started(Child& child);
   void greet(bool owned);
   void wait();
@@ -74,6 +75,10 @@ class Supervisor {
   Fd listener_, signals_;
   base::Log log_;
   Child gate_{"internal-gate"}, engine_{"internal-engine"};
+  // Reads pictures for the engine (media/pictures.h). Its end of their socket is held here, so that
+  // one that dies is followed by another that finds what was asked.
+  Child pictures_{"internal-pictures"};
+  Fd pictures_socket_;
   bool stopping_ = false, said_ready_ = false, models_known_ = false;
   int64_t kill_at_ms_ = 0;
   std::optional<base::Error> failure_;
@@ -111,9 +116,10 @@ base::Result<void> Supervisor::start_gate() {
 base::Result<void> Supervisor::start_engine() {
   ASSIGN(FdPair link, stream_pair());
   ASSIGN(FdPair report, message_pair());
+  ASSIGN(FdPair pictures, message_pair());
   ASSIGN(Fd settings, settings_memory(engine_settings(plan_)));
-  ASSIGN(engine_.pid,
-         start_child(engine_.verb, {link.theirs.get(), settings.get(), report.theirs.get()}));
+  ASSIGN(engine_.pid, start_child(engine_.verb, {link.theirs.get(), settings.get(),
+                                                 report.theirs.get(), pictures.theirs.get()}));
   note_started(engine_);
   engine_.messages = std::move(report.ours);
   engine_.seal = {};
@@ -121,6 +127,16 @@ base::Result<void> Supervisor::start_engine() {
                     link.ours.get())) {
     kill_child(engine_);  // it would wait for nobody; both are started again
   }
+  // What the engine before had asked is nobody's any more: a fresh pair, and a fresh keeper.
+  kill_child(pictures_);
+  pictures_socket_ = std::move(pictures.ours);
+  return start_pictures();
+}
+
+base::Result<void> Supervisor::start_pictures() {
+  pictures_.start_at_ms = 0;
+  ASSIGN(pictures_.pid, start_child(pictures_.verb, {pictures_socket_.get()}));
+  note_started(pictures_);
   return {};
 }
 
@@ -148,13 +164,15 @@ base::Result<int> Supervisor::run(bool owned) {
     start_what_is_due();
   }
   ::unlink(running_file(session_.places).c_str());
+  kill_child(pictures_);
   if (failure_) return base::fail(*failure_);
   return exit_done;
 }
 
 int Supervisor::wait_ms() const {
   int64_t next = INT64_MAX;
-  for (const int64_t at : {gate_.start_at_ms, engine_.start_at_ms, kill_at_ms_}) {
+  for (const int64_t at :
+       {gate_.start_at_ms, engine_.start_at_ms, pictures_.start_at_ms, kill_at_ms_}) {
     if (at != 0) next = std::min(next, at);
   }
   if (next == INT64_MAX) return -1;
@@ -193,7 +211,7 @@ void Supervisor::read_signals() {
 void Supervisor::reap() {
   int status = 0;
   for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
-    for (Child* child : {&gate_, &engine_}) {
+    for (Child* child : {&gate_, &engine_, &pictures_}) {
       if (child->pid == pid) child_died(*child, status);
     }
   }
@@ -214,6 +232,9 @@ void Supervisor::child_died(Child& child, int status) {
   }
   const bool is_gate = &child == &gate_;
   child.start_at_ms = now_ms() + child.policy.died(child.started_ms, now_ms());
+  // Which pictures that cost, the engine says. One starts with every engine by itself.
+  if (engine_.pid == 0) pictures_.start_at_ms = 0;
+  if (&child == &pictures_) return;
   if (is_gate) {
     // Its end of the engine's socket died with it, and the engine keeps nothing: a fresh pair.
     kill_child(engine_);
@@ -246,6 +267,7 @@ void Supervisor::start_what_is_due() {
   if (due(gate_)) try_start(gate_, start_gate());
   // An engine without a gate would have nobody to talk to.
   if (gate_.pid != 0 && due(engine_)) try_start(engine_, start_engine());
+  if (engine_.pid != 0 && due(pictures_)) try_start(pictures_, start_pictures());
   if (started) note_running();
 }
 
@@ -314,7 +336,7 @@ void Supervisor::begin_stop() {
   stopping_ = true;
   log_.write(base::LogLevel::info, base::LogEvent::process_stopping);
   say(base::Message::serve_stopping);
-  gate_.start_at_ms = engine_.start_at_ms = 0;
+  gate_.start_at_ms = engine_.start_at_ms = pictures_.start_at_ms = 0;
   kill_at_ms_ = now_ms() + stop_grace_ms;
   if (gate_.pid == 0) return kill_child(engine_);
   if (!send_message(gate_.messages.get(), base::Json::object({{"kind", "stop"}}))) {
@@ -333,7 +355,8 @@ void Supervisor::note_running() {
   const base::Json json = base::Json::object({{"address", plan_.address()},
                                               {"supervisor", static_cast<int64_t>(::getpid())},
                                               {"gate", about(gate_)},
-                                              {"engine", about(engine_)}});
+                                              {"engine", about(engine_)},
+                                              {"pictures", static_cast<int64_t>(pictures_.pid)}});
   // Only doctor reads it; a full disk must not stop the server.
   (void)write_file_atomically(running_file(session_.places), json.dump() + "\n", 0600);
 }

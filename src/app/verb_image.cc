@@ -318,7 +318,9 @@ base::Result<int> draw_images(const Session& session, const ImageOptions& option
   ASSIGN(engine::DrawPrompt prompt, prompt_of(options));
   TRY(check_outputs(options));
   ASSIGN(const StoredModel stored, find_model(session.places, options.model));
-  ASSIGN(const auto client, open_one_engine(session, stored, options.exact));
+  ASSIGN(const auto client,
+         open_one_engine(session, stored,
+                         {.exact = options.exact, .drawn = options.pictures, .pictures = nullptr}));
   const engine::ModelStatus model = client->models().front();
   if (model.drawn_side == 0) {
     return base::fail(base::ErrorKind::unsupported,

@@ -340,10 +340,16 @@ base::Result<int> run_model(const Session& session, const RunOptions& options) {
                       "a picture has its place in a chat, and ids are taken as they are",
                       "ask a question with --image");
   }
+  std::shared_ptr<media::PictureReader> reader;
+  if (!options.image_files.empty()) {  // before anything foreign has been read
+    ASSIGN(reader, media::start_picture_reader());
+  }
   ASSIGN(const std::string prompt, read_prompt(options));
   ASSIGN(std::vector<engine::Picture> pictures, read_pictures(options));
   ASSIGN(const StoredModel stored, find_model(session.places, options.model));
-  ASSIGN(const auto client, open_one_engine(session, stored, options.exact));
+  ASSIGN(const auto client,
+         open_one_engine(session, stored,
+                         {.exact = options.exact, .drawn = 0, .pictures = std::move(reader)}));
   if (!pictures.empty()) {
     TRY(check_sees(client->models().front()));
   }
