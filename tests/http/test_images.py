@@ -2,6 +2,9 @@
 engine for what must be refused or come at a known time, and with a tiny Janus for the real thing."""
 import base64
 import json
+import os
+import pathlib
+import signal
 import subprocess
 import threading
 
@@ -213,6 +216,7 @@ def test_the_npm_client(scripted):
 def janus():
     with servers.temporary_folder() as folder:
         server = servers.start_nautile(folder, model=str(JANUS))
+        server.folder = pathlib.Path(folder)
         yield server
         server.stop()
 
@@ -270,6 +274,30 @@ def test_a_tiny_janus_is_asked_about_pictures(janus):
         ask(picture(pngs.START + b"no more of it"), text("what?"))
     assert ask(picture(SEA), text("what is in the sea?")).choices[0].message.content == (
         one.choices[0].message.content), "a bad picture costs nobody else anything"
+
+
+@pytest.mark.real_engine
+def test_a_reader_of_pictures_that_is_killed_is_replaced(janus):
+    client = client_of(janus)
+
+    def reader():
+        return json.loads((janus.folder / "running.json").read_text())["pictures"]
+
+    def ask(colour):
+        png = pngs.make(8, 8, lambda x, y: (colour, x, y))
+        return client.chat.completions.create(
+            model=janus.model, max_tokens=2, temperature=0,
+            messages=[{"role": "user", "content": [picture(png), text("what?")]}])
+
+    assert ask(1).choices
+    killed = reader()
+    os.kill(killed, signal.SIGKILL)
+    try:
+        assert ask(2).choices
+    except openai.InternalServerError as error:
+        assert error.status_code == 503, "one clear error at most"
+    assert ask(3).choices
+    assert reader() != killed
 
 
 @pytest.fixture
