@@ -47,7 +47,7 @@ base::Result<std::unique_ptr<engine::EngineClient>> open_one_engine(const Sessio
   };
   ASSIGN(auto client, engine::make_local_client(settings));
   tell_context(session, config, client->models().front());
-  return std::move(client);
+  return client;
 }
 
 void count_interrupts() {
