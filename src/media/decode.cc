@@ -15,7 +15,7 @@ using Bytes = std::span<const uint8_t>;
 constexpr const char* cannot_read = "the picture cannot be read";
 
 std::string accepted() {
-  return fmt::format("a PNG, JPEG or WebP picture of at most {} MiB and {} pixels a side is accepted",
+  return fmt::format("send a PNG, JPEG or WebP picture of at most {} MiB and {} pixels a side",
                      picture_bytes_max >> 20, side_max);
 }
 
@@ -30,8 +30,8 @@ class WholePicture final : public RowSink {
   int channels() const override { return 4; }
   int reduced_side_min() const override { return 0; }
   base::Result<void> accepts(const Frame& frame) const override {
-    const uint64_t bytes = 4ull * static_cast<uint64_t>(frame.rows_width) *
-                           static_cast<uint64_t>(frame.rows_height);
+    const uint64_t bytes =
+        4ull * static_cast<uint64_t>(frame.rows_width) * static_cast<uint64_t>(frame.rows_height);
     if (bytes <= child_memory_max && frame.decoder_bytes <= child_memory_max) return {};
     return too_large(fmt::format("it has {} x {} pixels, too many to be shown whole", frame.width,
                                  frame.height));
@@ -49,8 +49,8 @@ class WholePicture final : public RowSink {
       int u = turn_.swap ? y_ : x, v = turn_.swap ? x : y_;
       if (turn_.flip_x) u = picture.width - 1 - u;
       if (turn_.flip_y) v = picture.height - 1 - v;
-      const size_t at = static_cast<size_t>(v) * static_cast<size_t>(picture.width) +
-                        static_cast<size_t>(u);
+      const size_t at =
+          static_cast<size_t>(v) * static_cast<size_t>(picture.width) + static_cast<size_t>(u);
       std::memcpy(&picture.values[4 * at], pixels + 4 * static_cast<size_t>(x), 4);
     }
     ++y_;
@@ -101,10 +101,14 @@ base::Result<void> decode_rows(Bytes file, RowSink& sink) {
   TRY(check_size(file.size()));
   try {
     switch (format_of(file)) {
-      case Format::png: return decode_png(file, sink);
-      case Format::jpeg: return decode_jpeg(file, sink);
-      case Format::webp: return decode_webp(file, sink);
-      case Format::none: break;
+      case Format::png:
+        return decode_png(file, sink);
+      case Format::jpeg:
+        return decode_jpeg(file, sink);
+      case Format::webp:
+        return decode_webp(file, sink);
+      case Format::none:
+        break;
     }
   } catch (const std::bad_alloc&) {  // the child has a limit of its own
     return too_large("it takes more memory than there is for one picture");

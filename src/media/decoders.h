@@ -15,10 +15,10 @@
 namespace media {
 
 struct Frame {
-  int width = 0, height = 0;           // of the picture as stored
+  int width = 0, height = 0;            // of the picture as stored
   int rows_width = 0, rows_height = 0;  // of what comes: less where the decoder reduces it
-  int orientation = 1;                 // EXIF's, 1 to 8; the rows come as stored
-  uint64_t decoder_bytes = 0;          // what decoding itself allocates
+  int orientation = 1;                  // EXIF's, 1 to 8; the rows come as stored
+  uint64_t decoder_bytes = 0;           // what decoding itself allocates
 };
 
 class RowSink {

@@ -1,5 +1,5 @@
-// PNG out, by libpng: 8-bit RGB, texts as iTXt before the pixels, compressed with fixed settings and
-// without a time, so that the same input gives the same bytes.
+// PNG out, by libpng: 8-bit RGB, texts as iTXt before the pixels, compressed with fixed settings
+// and without a time, so that the same input gives the same bytes.
 //
 // As in png.cc nothing with a destructor lives between guarded() and the library.
 #include <csetjmp>
@@ -76,7 +76,7 @@ base::Result<std::string> encode_png(int width, int height, std::span<const uint
   for (const auto& [key, text] : texts) {
     png_text chunk{};
     chunk.compression = PNG_ITXT_COMPRESSION_NONE;
-    chunk.key = const_cast<char*>(key.c_str());    // the library only reads them
+    chunk.key = const_cast<char*>(key.c_str());  // the library only reads them
     chunk.text = const_cast<char*>(text.c_str());
     chunk.itxt_length = text.size();
     chunks.push_back(chunk);

@@ -63,10 +63,8 @@ int orientation_in(Bytes tiff) {
 
 Turn turn_of(int orientation) {
   const bool swap = orientation >= 5;
-  const bool flip_x =
-      orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
-  const bool flip_y =
-      orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+  const bool flip_x = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+  const bool flip_y = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
   return {swap, flip_x, flip_y};
 }
 
@@ -76,7 +74,8 @@ int orientation_of_png(Bytes file) {
   while (file.size() > at && file.size() - at >= 12) {
     const uint64_t length = *number(file, at, 4, true);
     if (length > file.size() - at - 12) return 1;
-    if (begins_with(file.subspan(at + 4), "eXIf")) return orientation_in(file.subspan(at + 8, length));
+    if (begins_with(file.subspan(at + 4), "eXIf"))
+      return orientation_in(file.subspan(at + 8, length));
     at += 12 + length;
   }
   return 1;

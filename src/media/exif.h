@@ -1,6 +1,6 @@
 // How a picture is to be turned before it is shown: EXIF's orientation, which cameras write instead
-// of turning the pixels. Looked for in the container's bytes before they are decoded; whatever makes
-// no sense counts as 1, "as stored".
+// of turning the pixels. Looked for in the container's bytes before they are decoded; whatever
+// makes no sense counts as 1, "as stored".
 #pragma once
 
 #include <cstdint>

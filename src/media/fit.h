@@ -1,10 +1,9 @@
-// The sink that puts a picture on a canvas (Fit of pictures.h), row by row, so that a phone's
-// photograph takes a few megabytes: each row is resized at once to the width that it will have,
-// the columns at the end.
+// The sink that puts a picture on a canvas (Fit of pictures.h) row by row, so that a phone's
+// photograph takes a few megabytes.
 //
-// A picture that is shown turned by a quarter is collected first, because its rows come last
-// column by column; one for which there is no memory to do that is resized as stored and the
-// result is turned, which may differ by a level or two.
+// Rows come as stored, and a picture may be shown turned. Resizing works on the stored axes with
+// the weights of the shown ones, in the order of passes that the shown picture has, so that the
+// result is that of turning first; the small result is turned when it is placed.
 #pragma once
 
 #include <vector>
@@ -30,28 +29,25 @@ class Canvas final : public RowSink {
   void begin(const Frame& frame) override;
   void row(const uint8_t* pixels) override;
 
-  std::vector<uint8_t> finish();  // (side, side, 3), once all rows are in
+  std::vector<uint8_t> take() { return std::move(canvas_); }  // (side, side, 3), after all rows
 
  private:
-  struct Size {
-    int width = 0, height = 0;
+  struct Plan {
+    int width = 0, height = 0;  // of the result, as stored
+    bool columns_first = false;
   };
-  // What the picture becomes, from its size as shown.
-  Size target(const Frame& frame) const;
-  bool collects(const Frame& frame) const;
-  uint64_t bytes(const Frame& frame, bool collected) const;
-  void take(int y, const uint8_t* pixels);
+  Plan plan(const Frame& frame) const;
+  uint64_t bytes(const Frame& frame) const;
+  void place(const uint8_t* pixels);
 
   Fit fit_;
-  Turn turn_;              // still to be applied to the rows that come
-  bool turn_last_ = false;  // or to the result
-  Size rows_;              // as they are resized
-  Size size_;              // of the result, as resized
-  Taps across_, down_;
-  int y_ = 0;
-  std::vector<uint8_t> collected_;  // (rows_.height, rows_.width, 3)
-  std::vector<uint8_t> mirrored_;   // (rows_.width, 3)
-  std::vector<uint8_t> narrow_;     // (rows_.height, size_.width, 3)
+  Turn turn_;
+  Plan plan_;
+  Taps across_;
+  Columns down_;
+  std::vector<uint8_t> row_;  // (plan_.width, 3)
+  int placed_ = 0;            // rows of the result
+  std::vector<uint8_t> canvas_;
 };
 
 }  // namespace media

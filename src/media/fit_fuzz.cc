@@ -7,7 +7,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 3) return 0;
   const media::Fit fit{1 + data[0], 1 + data[1] % 16, data[2]};
   const auto canvas = media::decode_and_fit({data + 3, size - 3}, fit);
-  if (canvas && canvas->size() != 3u * static_cast<size_t>(fit.side) * static_cast<size_t>(fit.side)) {
+  if (canvas &&
+      canvas->size() != 3u * static_cast<size_t>(fit.side) * static_cast<size_t>(fit.side)) {
     std::abort();
   }
   volatile uint8_t sum = 0;

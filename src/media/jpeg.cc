@@ -14,8 +14,8 @@
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h wants it first
 #include <cstring>
-#include <jpeglib.h>
 #include <jerror.h>
+#include <jpeglib.h>
 #include <vector>
 
 #include "media/decoders.h"
@@ -42,7 +42,7 @@ struct Reader {
   jpeg_progress_mgr progress{};
   std::jmp_buf back;
   char fault[JMSG_LENGTH_MAX] = {};
-  bool cut = false;       // the library wanted more bytes than there are
+  bool cut = false;  // the library wanted more bytes than there are
   bool created = false;
   ~Reader() {
     if (created) jpeg_destroy_decompress(&jpeg);
@@ -62,14 +62,18 @@ void on_message(j_common_ptr jpeg, int level) {
   if (level >= 0) return;  // a trace
   Reader& reader = reader_of(jpeg);
   switch (jpeg->err->msg_code) {
-    case JWRN_JPEG_EOF: reader.cut = true; return;  // what is missing may be the end mark alone
+    case JWRN_JPEG_EOF:
+      reader.cut = true;
+      return;  // what is missing may be the end mark alone
     case JWRN_HIT_MARKER:
     case JWRN_HUFF_BAD_CODE:
     case JWRN_MUST_RESYNC:
     case JWRN_BOGUS_PROGRESSION:
     case JWRN_NOT_SEQUENTIAL:
-    case JWRN_ARITH_BAD_CODE: on_error(jpeg);
-    default: return;
+    case JWRN_ARITH_BAD_CODE:
+      on_error(jpeg);
+    default:
+      return;
   }
 }
 void on_output(j_common_ptr) {}
@@ -114,8 +118,12 @@ base::Result<void> choose_form(jpeg_decompress_struct& jpeg, int channels) {
   if (jpeg.arith_code) return refused("it is a JPEG file with arithmetic coding");
   switch (jpeg.num_components) {
     case 1:
-    case 3: jpeg.out_color_space = channels == 3 ? JCS_RGB : JCS_EXT_RGBA; return {};
-    case 4: jpeg.out_color_space = JCS_CMYK; return {};
+    case 3:
+      jpeg.out_color_space = channels == 3 ? JCS_RGB : JCS_EXT_RGBA;
+      return {};
+    case 4:
+      jpeg.out_color_space = JCS_CMYK;
+      return {};
     default:
       return refused(fmt::format("it is a JPEG file of {} components", jpeg.num_components));
   }

@@ -289,10 +289,12 @@ int open_ways(const Seal& seal) {
     tried(::open("/etc/passwd", O_RDONLY));
     tried(::open("/proc/self/mem", O_RDWR));
     tried(::openat(AT_FDCWD, "/tmp", O_TMPFILE | O_RDWR, 0600));
-    tried(::unlink("/tmp/nautile-no-such-file") == 0 || errno == ENOENT ? 0 : -1);
+    // What is not there: ENOENT says that it was looked for.
+    const auto looked = [&](int result) { open += result == 0 || errno == ENOENT; };
+    looked(::unlink("/tmp/nautile-no-such-file"));
     char* const none[] = {nullptr};
-    tried(::execve("/bin/true", none, none));
-    tried(::kill(::getppid(), 0) == 0 && seal.child ? 0 : -1);
+    looked(::execve("/tmp/nautile-no-such-file", none, none));
+    if (seal.child) tried(::kill(::getppid(), 0));
     tried(::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
                   MAP_FAILED
               ? -1
@@ -325,7 +327,7 @@ struct NoSeal {
 TEST(Seal, LeavesNoWayOut) {
   EXPECT_EQ(open_ways(KeeperSeal{}), 0);
   EXPECT_EQ(open_ways(ChildSeal{}), 0);
-  EXPECT_GE(open_ways(NoSeal{}), 3);  // the test sees an open way
+  EXPECT_GE(open_ways(NoSeal{}), 5);  // the test sees an open way
 }
 
 TEST(Seal, AChildThatTakesTooMuchIsEnded) {

@@ -180,14 +180,19 @@ base::Result<std::vector<uint8_t>> SocketReader::ask(int memory, const Fit& fit)
     }
     if (reply.id != request.id) continue;  // of a request that was given up
     switch (reply.kind) {
-      case ReplyKind::begun: begun = true; break;
-      case ReplyKind::done: return take_result(result.get(), fit.side);
+      case ReplyKind::begun:
+        begun = true;
+        break;
+      case ReplyKind::done:
+        return take_result(result.get(), fit.side);
       case ReplyKind::over_time:
         return base::fail(base::ErrorKind::limit_exceeded, "the picture cannot be read",
                           fmt::format("it takes more than {} ms of processor time", read_ms_max),
                           "send a smaller picture");
-      case ReplyKind::late: return unavailable("this machine has no time for it now");
-      default: return unavailable(ended);
+      case ReplyKind::late:
+        return unavailable("this machine has no time for it now");
+      default:
+        return unavailable(ended);
     }
   }
   return unavailable("the process that reads pictures does not answer");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 
 namespace media {
 namespace {
@@ -78,20 +79,61 @@ void resample_row(const Taps& taps, const uint8_t* in, uint8_t* out) {
   }
 }
 
-void resample_columns(const Taps& taps, int width, const uint8_t* in, uint8_t* out,
-                      size_t stride) {
-  const size_t values = static_cast<size_t>(width) * 3;
-  std::vector<int32_t> sums(values);
-  const int32_t* weights = taps.weights.data();
-  for (size_t i = 0; i < static_cast<size_t>(taps.out); ++i, out += stride, weights += taps.most) {
-    std::fill(sums.begin(), sums.end(), half);
-    const uint8_t* row = in + values * static_cast<size_t>(taps.first[i]);
-    for (int k = 0; k < taps.count[i]; ++k, row += values) {
-      const int32_t weight = weights[k];
-      for (size_t x = 0; x < values; ++x) sums[x] += row[x] * weight;
+Taps reversed(const Taps& taps) {
+  Taps turned = taps;
+  for (size_t i = 0; i < taps.first.size(); ++i) {
+    const size_t from = taps.first.size() - 1 - i;
+    turned.count[i] = taps.count[from];
+    turned.first[i] = taps.in - taps.first[from] - taps.count[from];
+    const auto most = static_cast<size_t>(taps.most), count = static_cast<size_t>(taps.count[from]);
+    for (size_t k = 0; k < count; ++k) {
+      turned.weights[i * most + k] = taps.weights[from * most + count - 1 - k];
     }
-    for (size_t x = 0; x < values; ++x) out[x] = level(sums[x]);
   }
+  return turned;
+}
+
+Columns::Columns(Taps taps, int values) : taps_(std::move(taps)) {
+  values_ = static_cast<size_t>(values);
+  int ended = 0;
+  for (int i = 0; i < taps_.out; ++i) {
+    const auto end = [&](int of) {
+      return taps_.first[static_cast<size_t>(of)] + taps_.count[static_cast<size_t>(of)];
+    };
+    while (end(ended) <= taps_.first[static_cast<size_t>(i)]) ++ended;
+    slots_ = std::max(slots_, i - ended + 1);
+  }
+  sums_.resize(static_cast<size_t>(slots_) * values_);
+  row_.resize(values_);
+}
+
+uint64_t Columns::bytes(int in, int out, int values) {
+  // A pixel counts for those within the kernel's reach to either side.
+  const int64_t under_way = 2 * static_cast<int64_t>(reach) * std::max(out, in) / in + 3;
+  return static_cast<uint64_t>(std::min<int64_t>(under_way, out) * 4 + 1) *
+         static_cast<uint64_t>(values);
+}
+
+void Columns::sum_up(const uint8_t* row) {
+  while (begun_ < taps_.out && taps_.first[static_cast<size_t>(begun_)] <= in_) {
+    std::fill_n(sums_of(begun_++), values_, half);
+  }
+  for (int i = emitted_; i < begun_; ++i) {
+    const size_t at = static_cast<size_t>(i);
+    const int32_t weight = taps_.weights[at * static_cast<size_t>(taps_.most) +
+                                         static_cast<size_t>(in_ - taps_.first[at])];
+    int32_t* sums = sums_of(i);
+    for (size_t x = 0; x < values_; ++x) sums[x] += row[x] * weight;
+  }
+  ++in_;
+}
+
+const uint8_t* Columns::next_complete() {
+  const size_t at = static_cast<size_t>(emitted_);
+  if (emitted_ >= begun_ || taps_.first[at] + taps_.count[at] > in_) return nullptr;
+  const int32_t* sums = sums_of(emitted_++);
+  for (size_t x = 0; x < values_; ++x) row_[x] = level(sums[x]);
+  return row_.data();
 }
 
 }  // namespace media

@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 #include <jpeglib.h>
 #include <png.h>
-#include <zlib.h>
 #include <webp/encode.h>
+#include <zlib.h>
 
 #include "media/pictures.h"
 #include "media/samples_for_test.h"
@@ -16,8 +16,7 @@ namespace media::samples {
 namespace {
 
 void append_png(png_structp png, png_bytep bytes, size_t count) {
-  static_cast<std::string*>(png_get_io_ptr(png))
-      ->append(reinterpret_cast<char*>(bytes), count);
+  static_cast<std::string*>(png_get_io_ptr(png))->append(reinterpret_cast<char*>(bytes), count);
 }
 void no_flush(png_structp) {}
 
@@ -27,6 +26,7 @@ std::string write_png(int width, int height, int depth, int colour, bool interla
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
   png_infop info = png_create_info_struct(png);
   png_set_write_fn(png, &out, append_png, no_flush);
+  png_set_compression_level(png, 1);
   png_set_IHDR(png, info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), depth,
                colour, interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE,
                PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
@@ -54,12 +54,19 @@ std::vector<uint8_t> pixels(int width, int height) {
   std::vector<uint8_t> out(3 * static_cast<size_t>(width) * static_cast<size_t>(height));
   const int mark_x = width / 4, mark_y = height / 4;
   const uint8_t marks[4][3] = {{220, 30, 30}, {30, 200, 40}, {30, 40, 210}, {230, 220, 40}};
+  std::vector<uint8_t> red, green;
+  for (int x = 0; x < width; ++x) {
+    red.push_back(static_cast<uint8_t>(127 + 100 * std::sin(x * 6.0 / width)));
+  }
+  for (int y = 0; y < height; ++y) {
+    green.push_back(static_cast<uint8_t>(127 + 100 * std::sin(y * 5.0 / height + 1)));
+  }
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
-      uint8_t* at = &out[3 * (static_cast<size_t>(y) * static_cast<size_t>(width) +
-                              static_cast<size_t>(x))];
-      at[0] = static_cast<uint8_t>(127 + 100 * std::sin(x * 6.0 / width));
-      at[1] = static_cast<uint8_t>(127 + 100 * std::sin(y * 5.0 / height + 1));
+      uint8_t* at =
+          &out[3 * (static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x))];
+      at[0] = red[static_cast<size_t>(x)];
+      at[1] = green[static_cast<size_t>(y)];
       at[2] = static_cast<uint8_t>(255 * x / width);
       const bool left = x < mark_x, right = x >= width - mark_x;
       const bool top = y < mark_y, bottom = y >= height - mark_y;
@@ -114,11 +121,25 @@ std::string jpeg(const Jpeg& how) {
 
 std::string webp(int width, int height, bool lossless) {
   const std::vector<uint8_t> rgb = pixels(width, height);
-  uint8_t* bytes = nullptr;
-  const size_t count = lossless ? WebPEncodeLosslessRGB(rgb.data(), width, height, 3 * width, &bytes)
-                                : WebPEncodeRGB(rgb.data(), width, height, 3 * width, 90, &bytes);
-  std::string out(reinterpret_cast<char*>(bytes), count);
-  WebPFree(bytes);
+  WebPConfig config;
+  EXPECT_TRUE(WebPConfigInit(&config));
+  config.quality = lossless ? 0 : 90;
+  config.method = 0;  // the quickest
+  config.lossless = lossless;
+  WebPPicture picture;
+  EXPECT_TRUE(WebPPictureInit(&picture));
+  picture.use_argb = lossless;
+  picture.width = width;
+  picture.height = height;
+  WebPMemoryWriter writer;
+  WebPMemoryWriterInit(&writer);
+  picture.writer = WebPMemoryWrite;
+  picture.custom_ptr = &writer;
+  EXPECT_TRUE(WebPPictureImportRGB(&picture, rgb.data(), 3 * width));
+  EXPECT_TRUE(WebPEncode(&config, &picture));
+  WebPPictureFree(&picture);
+  std::string out(reinterpret_cast<char*>(writer.mem), writer.size);
+  WebPMemoryWriterClear(&writer);
   return out;
 }
 

@@ -29,8 +29,7 @@ void forbid_files() {
   if (abi < 1) return;
   const int rights = abi >= 5 ? 16 : abi >= 3 ? 15 : abi >= 2 ? 14 : 13;
   const uint64_t handled = (uint64_t{1} << rights) - 1;
-  const int ruleset =
-      static_cast<int>(::syscall(create_ruleset, &handled, sizeof(handled), 0));
+  const int ruleset = static_cast<int>(::syscall(create_ruleset, &handled, sizeof(handled), 0));
   if (ruleset < 0) return;
   ::syscall(restrict_self, ruleset, 0);
   ::close(ruleset);
@@ -40,18 +39,19 @@ void forbid_files() {
 
 // What a decoder, the allocator and a sanitizer's report do.
 constexpr std::array common_calls = {
-    SCMP_SYS(write),         SCMP_SYS(pwrite64),     SCMP_SYS(munmap),        SCMP_SYS(mremap),
-    SCMP_SYS(brk),           SCMP_SYS(madvise),      SCMP_SYS(futex),         SCMP_SYS(exit),
-    SCMP_SYS(exit_group),    SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigaction),  SCMP_SYS(sigaltstack),
-    SCMP_SYS(rt_sigprocmask), SCMP_SYS(getpid),      SCMP_SYS(gettid),        SCMP_SYS(tgkill),
-    SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(sched_yield),   SCMP_SYS(close),
-    SCMP_SYS(restart_syscall)};
+    SCMP_SYS(write),          SCMP_SYS(pwrite64),      SCMP_SYS(munmap),
+    SCMP_SYS(mremap),         SCMP_SYS(brk),           SCMP_SYS(madvise),
+    SCMP_SYS(futex),          SCMP_SYS(exit),          SCMP_SYS(exit_group),
+    SCMP_SYS(rt_sigreturn),   SCMP_SYS(rt_sigaction),  SCMP_SYS(sigaltstack),
+    SCMP_SYS(rt_sigprocmask), SCMP_SYS(getpid),        SCMP_SYS(gettid),
+    SCMP_SYS(tgkill),         SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday),
+    SCMP_SYS(sched_yield),    SCMP_SYS(close),         SCMP_SYS(restart_syscall)};
 // What keeping adds: messages, memory files, forking, waiting, and confining the child further.
 constexpr std::array keeper_calls = {
-    SCMP_SYS(sendmsg),   SCMP_SYS(recvmsg), SCMP_SYS(poll),      SCMP_SYS(ppoll),
-    SCMP_SYS(read),      SCMP_SYS(lseek),   SCMP_SYS(ftruncate), SCMP_SYS(memfd_create),
-    SCMP_SYS(pipe2),     SCMP_SYS(wait4),   SCMP_SYS(kill),      SCMP_SYS(getppid),
-    SCMP_SYS(prctl),     SCMP_SYS(seccomp), SCMP_SYS(setrlimit), SCMP_SYS(prlimit64),
+    SCMP_SYS(sendmsg),        SCMP_SYS(recvmsg), SCMP_SYS(poll),      SCMP_SYS(ppoll),
+    SCMP_SYS(read),           SCMP_SYS(lseek),   SCMP_SYS(ftruncate), SCMP_SYS(memfd_create),
+    SCMP_SYS(pipe2),          SCMP_SYS(wait4),   SCMP_SYS(kill),      SCMP_SYS(getppid),
+    SCMP_SYS(prctl),          SCMP_SYS(seccomp), SCMP_SYS(setrlimit), SCMP_SYS(prlimit64),
     SCMP_SYS(set_robust_list)};
 
 bool add_common(scmp_filter_ctx filter) {

@@ -24,11 +24,14 @@ enum Coding { mixed = 0, lossy = 1, lossless = 2 };  // WebPBitstreamFeatures::f
 base::Result<void> failure(VP8StatusCode status) {
   switch (status) {
     case VP8_STATUS_NOT_ENOUGH_DATA:
-    case VP8_STATUS_SUSPENDED: return cut_short(name);
+    case VP8_STATUS_SUSPENDED:
+      return cut_short(name);
     case VP8_STATUS_OUT_OF_MEMORY:
       return too_large("it takes more memory than there is for one picture");
-    case VP8_STATUS_UNSUPPORTED_FEATURE: return damaged(name, "an unknown feature");
-    default: return damaged(name, "bitstream error");
+    case VP8_STATUS_UNSUPPORTED_FEATURE:
+      return damaged(name, "an unknown feature");
+    default:
+      return damaged(name, "bitstream error");
   }
 }
 
@@ -72,7 +75,8 @@ base::Result<Frame> choose_size(const WebPBitstreamFeatures& found, const RowSin
 base::Result<void> decode_webp(Bytes file, RowSink& sink) {
   WebPDecoderConfig config;
   if (WebPInitDecoderConfig(&config) == 0) {
-    return base::fail(base::ErrorKind::internal, "libwebp has another interface than was built for");
+    return base::fail(base::ErrorKind::internal,
+                      "libwebp has another interface than was built for");
   }
   const VP8StatusCode status = WebPGetFeatures(file.data(), file.size(), &config.input);
   if (status != VP8_STATUS_OK) return failure(status);
