@@ -7,7 +7,7 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/src/api/service.h)
 endif()
 
 include(GNUInstallDirs)
-set(verbs serve run pull list show rm ps tokenize detokenize template logits perplexity quantize
+set(verbs serve run image pull list show rm ps tokenize detokenize template logits perplexity embed quantize
     verify bench doctor
     config completion version)
 set(share ${CMAKE_BINARY_DIR}/share)

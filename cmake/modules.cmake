@@ -13,8 +13,8 @@ endif()
 add_custom_target(unit_tests)
 add_custom_target(fuzzers)
 
-# Nearly every file includes these; parsed once for all modules and once for all test programs (other
-# flags), they halve the time of a clean build.
+# Nearly every file includes these; parsed once for all modules and once for all test programs
+# (other flags), they halve the time of a clean build.
 set(NAUTILE_COMMON_HEADERS <algorithm> <functional> <memory> <string> <variant> <vector>
     <fmt/format.h> <tl/expected.hpp>)
 file(WRITE ${CMAKE_BINARY_DIR}/generated/common_headers.cc "")

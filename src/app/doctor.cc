@@ -325,7 +325,7 @@ std::vector<Check> check_running(const Places& places) {
     checks.push_back({"server", CheckState::note, "no server runs on " + places.data,
                       "start it with `nautile serve`, then ask again"});
   } else {
-    for (const char* name : {"gate", "engine"}) {
+    for (const char* name : {"gate", "engine", "pictures"}) {
       const base::Json* process = json->find(name);
       checks.push_back(process_check(name, process ? *process : base::Json::object()));
     }

@@ -58,8 +58,8 @@ int run_engine_process() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a new user namespace has cleared it
   send_message(child_fd::engine_report,
                base::Json::object({{"kind", "seal"}, {"seal", report.to_json()}}));
-  plan->engine.log = log_line;
   plan->engine.pictures = media::picture_reader(child_fd::engine_pictures);
+  plan->engine.log = log_line;
   plan->engine.announce = [](std::string_view line, bool) { log_line(line); };
   std::vector<ModelReport::LeftOut> left_out;
   plan->engine.left_out = [&](const engine::ModelEntry& entry, const base::Error& error) {

@@ -5,12 +5,11 @@
 #include <cstring>
 #include <string>
 
-#include "app/child_process.h"
 #include "app/engine_process.h"
 #include "app/gate_process.h"
+#include "app/pictures_process.h"
 #include "app/seal.h"
 #include "app/self_attack.h"
-#include "media/pictures.h"
 
 namespace app {
 namespace {
@@ -50,7 +49,7 @@ std::optional<int> run_internal_verb(int argc, char** argv) {
   const std::string verb = argv[1];
   if (verb == "internal-gate") return run_gate_process();
   if (verb == "internal-engine") return run_engine_process();
-  if (verb == "internal-pictures") return media::keeper_main(child_fd::pictures_socket);
+  if (verb == "internal-pictures") return run_pictures_process();
   if (verb == "internal-attack") return attack(argc, argv);
   return std::nullopt;
 }

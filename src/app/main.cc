@@ -39,6 +39,7 @@ int run_program(app::Session& session, int argc, char** argv) {
   app::add_models(root, session);
   app::add_tokens(root, session);
   app::add_measure(root, session);
+  app::add_embed(root, session);
   app::add_quantize(root, session);
   app::add_verify(root, session);
   app::add_bench(root, session);

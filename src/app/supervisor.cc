@@ -60,10 +60,13 @@ class Supervisor {
   void take_models(const ModelReport& report);
   void begin_stop();
   void kill_child(Child& child);
+  void kill_all();
   void note_running();
   int64_t now_ms() const { return session_.clock.monotonic_ms(); }
   int wait_ms() const;
-  bool done() const { return stopping_ && gate_.pid == 0 && engine_.pid == 0; }
+  bool done() const {
+    return stopping_ && gate_.pid == 0 && engine_.pid == 0 && pictures_.pid == 0;
+  }
   template <class... Args>
   void say(base::Message message, Args&&... args) {
     std::printf("%s\n", base::say(session_.language, message, std::forward<Args>(args)...).c_str());
@@ -74,11 +77,8 @@ class Supervisor {
   ServePlan plan_;
   Fd listener_, signals_;
   base::Log log_;
-  Child gate_{"internal-gate"}, engine_{"internal-engine"};
-  // Reads pictures for the engine (media/pictures.h). Its end of their socket is held here, so that
-  // one that dies is followed by another that finds what was asked.
-  Child pictures_{"internal-pictures"};
-  Fd pictures_socket_;
+  Child gate_{"internal-gate"}, engine_{"internal-engine"}, pictures_{"internal-pictures"};
+  Fd picture_link_;  // the keepers' end of the engine's socket
   bool stopping_ = false, said_ready_ = false, models_known_ = false;
   int64_t kill_at_ms_ = 0;
   std::optional<base::Error> failure_;
@@ -116,27 +116,28 @@ base::Result<void> Supervisor::start_gate() {
 base::Result<void> Supervisor::start_engine() {
   ASSIGN(FdPair link, stream_pair());
   ASSIGN(FdPair report, message_pair());
-  ASSIGN(FdPair pictures, message_pair());
   ASSIGN(Fd settings, settings_memory(engine_settings(plan_)));
+  ASSIGN(FdPair pictures, message_pair());
   ASSIGN(engine_.pid, start_child(engine_.verb, {link.theirs.get(), settings.get(),
-                                                 report.theirs.get(), pictures.theirs.get()}));
+                                                 report.theirs.get(), pictures.ours.get()}));
   note_started(engine_);
+  picture_link_ = std::move(pictures.theirs);
+  pictures_.start_at_ms = now_ms();  // as soon as the last engine's keeper has ended
   engine_.messages = std::move(report.ours);
   engine_.seal = {};
   if (!send_message(gate_.messages.get(), base::Json::object({{"kind", "engine"}}),
                     link.ours.get())) {
     kill_child(engine_);  // it would wait for nobody; both are started again
   }
-  // What the engine before had asked is nobody's any more: a fresh pair, and a fresh keeper.
-  kill_child(pictures_);
-  pictures_socket_ = std::move(pictures.ours);
-  return start_pictures();
+  return {};
 }
 
 base::Result<void> Supervisor::start_pictures() {
-  pictures_.start_at_ms = 0;
-  ASSIGN(pictures_.pid, start_child(pictures_.verb, {pictures_socket_.get()}));
+  ASSIGN(FdPair report, message_pair());
+  ASSIGN(pictures_.pid, start_child(pictures_.verb, {picture_link_.get(), report.theirs.get()}));
   note_started(pictures_);
+  pictures_.messages = std::move(report.ours);
+  pictures_.seal = {};
   return {};
 }
 
@@ -158,23 +159,22 @@ base::Result<int> Supervisor::run(bool owned) {
   TRY(start_gate());
   TRY(start_engine());
   greet(owned);
-  note_running();
+  start_what_is_due();
   while (!done()) {
     wait();
     start_what_is_due();
   }
   ::unlink(running_file(session_.places).c_str());
-  kill_child(pictures_);
   if (failure_) return base::fail(*failure_);
   return exit_done;
 }
 
 int Supervisor::wait_ms() const {
   int64_t next = INT64_MAX;
-  for (const int64_t at :
-       {gate_.start_at_ms, engine_.start_at_ms, pictures_.start_at_ms, kill_at_ms_}) {
-    if (at != 0) next = std::min(next, at);
+  for (const Child* child : {&gate_, &engine_, &pictures_}) {
+    if (child->pid == 0 && child->start_at_ms != 0) next = std::min(next, child->start_at_ms);
   }
+  if (kill_at_ms_ != 0) next = std::min(next, kill_at_ms_);
   if (next == INT64_MAX) return -1;
   return static_cast<int>(std::clamp<int64_t>(next - now_ms(), 0, 60'000));
 }
@@ -182,15 +182,16 @@ int Supervisor::wait_ms() const {
 void Supervisor::wait() {
   pollfd fds[] = {{signals_.get(), POLLIN, 0},
                   {gate_.messages.get(), POLLIN, 0},
-                  {engine_.messages.get(), POLLIN, 0}};
-  if (::poll(fds, 3, wait_ms()) < 0) return;  // interrupted: the loop looks again
+                  {engine_.messages.get(), POLLIN, 0},
+                  {pictures_.messages.get(), POLLIN, 0}};
+  if (::poll(fds, 4, wait_ms()) < 0) return;  // interrupted: the loop looks again
   if (fds[1].revents != 0) read_messages(gate_);
   if (fds[2].revents != 0) read_messages(engine_);
+  if (fds[3].revents != 0) read_messages(pictures_);
   if (fds[0].revents != 0) read_signals();
   if (kill_at_ms_ != 0 && now_ms() >= kill_at_ms_) {
     kill_at_ms_ = 0;
-    kill_child(gate_);
-    kill_child(engine_);
+    kill_all();
   }
 }
 
@@ -199,8 +200,7 @@ void Supervisor::read_signals() {
   while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGCHLD) continue;
     if (stopping_) {  // asked twice: now
-      kill_child(gate_);
-      kill_child(engine_);
+      kill_all();
     } else {
       begin_stop();
     }
@@ -226,15 +226,21 @@ void Supervisor::child_died(Child& child, int status) {
                int64_t{killed ? WTERMSIG(status) : WEXITSTATUS(status)}}});
   child.pid = 0;
   child.messages.reset();
+  // Its keeper would end by itself; the next engine has another.
+  if (&child == &engine_) kill_child(pictures_);
   if (stopping_) {
     if (&child == &gate_) kill_child(engine_);  // it ends by itself; nobody listens to it now
     return;
   }
+  if (&child == &pictures_) {
+    if (engine_.pid == 0) return;  // it is started with the engine
+    if (pictures_.start_at_ms == 0) {
+      pictures_.start_at_ms = now_ms() + child.policy.died(child.started_ms, now_ms());
+    }
+    return;
+  }
   const bool is_gate = &child == &gate_;
   child.start_at_ms = now_ms() + child.policy.died(child.started_ms, now_ms());
-  // Which pictures that cost, the engine says. One starts with every engine by itself.
-  if (engine_.pid == 0) pictures_.start_at_ms = 0;
-  if (&child == &pictures_) return;
   if (is_gate) {
     // Its end of the engine's socket died with it, and the engine keeps nothing: a fresh pair.
     kill_child(engine_);
@@ -344,6 +350,10 @@ void Supervisor::begin_stop() {
   }
 }
 
+void Supervisor::kill_all() {
+  for (Child* child : {&gate_, &engine_, &pictures_}) kill_child(*child);
+}
+
 void Supervisor::kill_child(Child& child) {
   if (child.pid != 0) ::kill(child.pid, SIGKILL);
 }
@@ -356,7 +366,7 @@ void Supervisor::note_running() {
                                               {"supervisor", static_cast<int64_t>(::getpid())},
                                               {"gate", about(gate_)},
                                               {"engine", about(engine_)},
-                                              {"pictures", static_cast<int64_t>(pictures_.pid)}});
+                                              {"pictures", about(pictures_)}});
   // Only doctor reads it; a full disk must not stop the server.
   (void)write_file_atomically(running_file(session_.places), json.dump() + "\n", 0600);
 }

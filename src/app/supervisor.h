@@ -1,10 +1,15 @@
-// The supervisor: the process that was started by hand. It owns the listening socket, starts gate
-// and engine as its children, starts again what dies, hands each new engine's socket to the gate,
-// and stops both cleanly. It holds no user data and speaks to no client.
+// The supervisor: the process that was started by hand. It owns the listening socket, starts gate,
+// engine and the keeper of pictures as its children, starts again what dies, hands each new
+// engine's socket to the gate, and stops all cleanly. It holds no user data and speaks to no
+// client.
 //
-//     supervisor --listener--> gate <====socket====> engine <--model files
-//         |  '----control-----' '--------------------' |
-//         '--------------- starts both ----------------'
+//     supervisor --listener--> gate <====socket====> engine <====socket====> pictures --> child
+//         |  '----control-----'                        | model files        (a keeper)   a picture
+//         '--------------- starts all three -----------'
+//
+// The engine's socket to the keeper is new with each engine. The supervisor holds the keeper's end
+// too, so that a keeper that dies is followed by another on the same socket, and the engine waits
+// for that one instead of finding the socket closed.
 //
 // One thread, which sleeps in poll() until a signal or a message comes.
 #pragma once

@@ -77,6 +77,7 @@ void add_pull(CLI::App& root, Session& session);
 void add_models(CLI::App& root, Session& session);   // list, show, rm, ps
 void add_tokens(CLI::App& root, Session& session);   // tokenize, detokenize, template
 void add_measure(CLI::App& root, Session& session);  // logits, perplexity
+void add_embed(CLI::App& root, Session& session);
 void add_quantize(CLI::App& root, Session& session);
 void add_verify(CLI::App& root, Session& session);
 void add_bench(CLI::App& root, Session& session);

@@ -14,7 +14,7 @@
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h wants it first
 #include <cstring>
-#include <jerror.h>
+#include <jerror.h>  // its codes depend on jpeglib.h
 #include <jpeglib.h>
 #include <vector>
 

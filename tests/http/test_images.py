@@ -281,7 +281,7 @@ def test_a_reader_of_pictures_that_is_killed_is_replaced(janus):
     client = client_of(janus)
 
     def reader():
-        return json.loads((janus.folder / "running.json").read_text())["pictures"]
+        return json.loads((janus.folder / "running.json").read_text())["pictures"]["pid"]
 
     def ask(colour):
         png = pngs.make(8, 8, lambda x, y: (colour, x, y))
