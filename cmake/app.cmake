@@ -7,9 +7,8 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/src/api/service.h)
 endif()
 
 include(GNUInstallDirs)
-set(verbs serve run image pull list show rm ps tokenize detokenize template logits perplexity embed quantize
-    verify bench doctor
-    config completion version)
+set(verbs serve run image pull list show rm ps tokenize detokenize template logits perplexity embed
+    quantize verify bench doctor config completion version)
 set(share ${CMAKE_BINARY_DIR}/share)
 set(manuals ${share}/man/man1/nautile.1)
 set(print_manuals COMMAND sh -c "'$<TARGET_FILE:nautile>' man > ${share}/man/man1/nautile.1")

@@ -12,11 +12,14 @@
 // frames between guarded() and the library. State is in Reader, outside of them.
 #include <algorithm>
 #include <csetjmp>
-#include <cstdio>  // jpeglib.h wants it first
 #include <cstring>
-#include <jerror.h>  // its codes depend on jpeglib.h
-#include <jpeglib.h>
 #include <vector>
+// In this order: jpeglib.h wants cstdio, and what jerror.h has depends on jpeglib.h.
+// clang-format off
+#include <cstdio>
+#include <jpeglib.h>
+#include <jerror.h>
+// clang-format on
 
 #include "media/decoders.h"
 #include "media/exif.h"
