@@ -1,5 +1,5 @@
 """Pictures in both directions, through the openai client for Python, unchanged: over the scripted
-engine for what must be refused or come at a known time, and with a tiny Janus for the real thing."""
+engine for what must be refused or come at a known time, and with a tiny Janus for the real one."""
 import base64
 import json
 import os
