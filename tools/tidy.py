@@ -58,7 +58,7 @@ WALLS = {
     r"llama\.h|ggml.*\.h": [r"^bench/"],
     # Only `nautile pull` reaches the network; the privacy promise is about everything else.
     r"net/client.*\.h": [r"^src/net/(client|answer_parser)", r"^src/pull/",
-                         r"^src/app/verb_pull\.cc$"],
+                         r"^src/app/pull_job\.cc$"],
 }
 # Parsers of foreign bytes -> the fuzz target that must exist.
 FUZZED = {

@@ -256,12 +256,14 @@ class Bench : public testing::Test {
     options.api_key = key;
     options.setup_code = "ABCD-2345";
     options.announce_code = [this](std::string_view code) { codes_.emplace_back(code); };
+    adjust(options);
     auto made = make_service(std::move(options));
     ASSERT_TRUE(made);
     service_ = std::move(*made);
     server_ = std::make_unique<FakeServer>(clock_);
     service_->attach(*server_);
   }
+  virtual void adjust(ApiOptions& options) { (void)options; }
   void close() {
     if (service_ != nullptr) service_->detach();
     service_.reset();

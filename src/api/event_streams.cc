@@ -84,6 +84,9 @@ void EventStreams::open(const Call& call, std::vector<Follow> follows, bool once
   call.exchange->begin_stream(200, stream_headers());
   send(*stream, R"({"kind":"ping"})");
   if (models_seen_.empty()) models_seen_ = models_fingerprint();
+  if (const std::string greeting = greeting_ && !once ? greeting_() : ""; !greeting.empty()) {
+    send(*stream, greeting);
+  }
   pump(stream);
   ping_later(stream);
 }
@@ -147,7 +150,10 @@ void EventStreams::pump(const Shared& stream) {
 }
 
 void EventStreams::state(std::string_view what) {
-  const std::string frame = Json::object({{"kind", "state"}, {"what", what}}).dump();
+  tell_all(Json::object({{"kind", "state"}, {"what", what}}).dump());
+}
+
+void EventStreams::tell_all(std::string_view frame) {
   for (const Shared& stream : streams_) {
     if (!stream->once) send(*stream, frame);
   }
@@ -176,16 +182,20 @@ std::string EventStreams::models_fingerprint() {
   return out;
 }
 
+void EventStreams::look_at_models() {
+  std::string seen = models_fingerprint();
+  if (seen == models_seen_) return;
+  models_seen_ = std::move(seen);
+  state("models");
+}
+
 void EventStreams::ping_later(const Shared& stream) {
   context_.after_ms(ping_ms, [this, weak = std::weak_ptr(stream)] {
     const Shared held = weak.lock();
     if (held == nullptr || held->closed) return;
     send(*held, R"({"kind":"ping"})");
     // Models come and go without a word from anybody: this beat notices.
-    if (std::string seen = models_fingerprint(); seen != models_seen_) {
-      models_seen_ = std::move(seen);
-      state("models");
-    }
+    look_at_models();
     ping_later(held);
   });
 }

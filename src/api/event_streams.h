@@ -6,6 +6,7 @@
 // Threads: loop thread only.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -33,6 +34,11 @@ class EventStreams {
   // `once`: ends after the end frame of the only generation that is followed.
   void open(const Call& call, std::vector<Follow> follows, bool once);
   void state(std::string_view what);     // to all: "conversations", "models"
+  void tell_all(std::string_view frame);  // a frame of its own, to all
+  // What every new stream is told first; empty: nothing.
+  void greet_with(std::function<std::string()> greeting) { greeting_ = std::move(greeting); }
+  // Tells all if models came, went or were loaded since the last look.
+  void look_at_models();
   void close_session(uint64_t session);  // after a last state frame "signed_out"
   // Ends all of them behind what they have been sent: nothing of it may be lost to a reset.
   void close_all();
@@ -58,6 +64,7 @@ class EventStreams {
   Generations& generations_;
   std::list<Shared> streams_;  // oldest first
   std::string models_seen_;
+  std::function<std::string()> greeting_;
 };
 
 // "ID:n,ID:n" as in GET /site/events?follow=…

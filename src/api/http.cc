@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/messages.h"
+
 namespace api {
 namespace {
 
@@ -27,11 +29,13 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + '
 
 bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 
-// A plain word gets its capital; "model.gguf" and "top_k" are names.
+// A plain word gets its capital; "model.gguf", "top_k" and "https://…" are names.
 std::string capitalised(std::string text) {
   const std::string_view first = std::string_view(text).substr(0, text.find_first_of(" ,:;"));
+  const size_t end = first.size();
+  if (end + 1 < text.size() && text[end] == ':' && text[end + 1] != ' ') return text;
   const bool plain = std::all_of(first.begin(), first.end(), [](char c) {
-    return is_lower(lower(c)) || c == '-' || c == '\'';
+    return is_lower(lower(c)) || c == '-' || c == '\'' || static_cast<unsigned char>(c) >= 0x80;
   });
   if (plain && !first.empty() && is_lower(first.front())) {
     text.front() = static_cast<char>(text.front() - 'a' + 'A');
@@ -50,6 +54,35 @@ std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   return text;
+}
+
+std::string_view kind_word(base::ErrorKind kind) {
+  using base::ErrorKind;
+  switch (kind) {
+    case ErrorKind::invalid_input:
+      return "invalid_input";
+    case ErrorKind::unsupported:
+      return "unsupported";
+    case ErrorKind::not_found:
+      return "not_found";
+    case ErrorKind::out_of_memory:
+      return "out_of_memory";
+    case ErrorKind::out_of_disk:
+      return "out_of_disk";
+    case ErrorKind::limit_exceeded:
+      return "limit_exceeded";
+    case ErrorKind::unavailable:
+      return "unavailable";
+    case ErrorKind::io:
+      return "io";
+    case ErrorKind::interrupted:
+      return "interrupted";
+    case ErrorKind::wrong_usage:
+      return "wrong_usage";
+    case ErrorKind::internal:
+      break;
+  }
+  return "internal";
 }
 
 }  // namespace
@@ -117,6 +150,20 @@ base::Json error_json(const ApiError& error) {
   base::Json out = base::Json::object({{"error", std::move(inner)}});
   if (!error.reason.empty()) out.set("reason", error.reason);
   for (const auto& [key, value] : error.extra) out.set(key, value);
+  return out;
+}
+
+base::Json error_parts(const base::Error& error) {
+  const auto parts = [&](base::Language language) {
+    const auto said = [&](const std::string& text) {
+      return capitalised(base::translated(language, text));
+    };
+    return base::Json::object(
+        {{"what", said(error.what)}, {"why", said(error.why)}, {"next", said(error.next)}});
+  };
+  base::Json out = parts(base::Language::english);
+  out.set("kind", kind_word(error.kind));
+  out.set("fr", parts(base::Language::french));
   return out;
 }
 

@@ -40,6 +40,9 @@ ApiError from_module(const base::Error& error);
 // request, which stay as they are ("The field top_p must be …").
 std::string sentence_of(const ApiError& error);
 base::Json error_json(const ApiError& error);
+// {"kind","what","why","next","fr":{"what","why","next"}}: an error of a module whole, for a page
+// that shows its three parts in the reader's language.
+base::Json error_parts(const base::Error& error);
 net::Response error_response(const ApiError& error);
 net::Response json_response(const base::Json& body, int status = 200);
 

@@ -33,6 +33,11 @@ class ServiceImpl final : public Service {
   net::LargeBody large_body() override {
     return [this](const net::Request& head) { return middleware_.may_send_large(head); };
   }
+  void tell(PullNews news) override {
+    context_.server->post([this, news = std::make_shared<PullNews>(std::move(news))] {
+      site_.take(std::move(*news));
+    });
+  }
   void begin_stop() override { context_.stopping = true; }
   void end_streams() override {
     context_.server->post([this] { site_.end_streams(); });

@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/pulls.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/result.h"
@@ -72,6 +73,11 @@ struct ApiOptions {
   // browser may want to sign in). Empty: there is no further code until the next start.
   std::function<void(std::string_view)> announce_code;
   std::string pull_command;  // shown beside the starter model; may be empty
+  // Downloads for the page: who is asked (outlives the service; nullptr: nobody), what is admitted,
+  // and the catalogue's name of what is proposed to this machine.
+  PullDoor* pulls = nullptr;
+  PullPolicy pull_policy = PullPolicy::off;
+  std::string pull_model;
 };
 
 class Service {
@@ -84,6 +90,8 @@ class Service {
   virtual net::LargeBody large_body() = 0;
   virtual void attach(net::Server& server) = 0;
   virtual void detach() = 0;
+  // What the supervisor says about downloads. Any thread, while attached.
+  virtual void tell(PullNews news) = 0;
   // From now on a lost engine means that the server is being stopped. Any thread.
   virtual void begin_stop() = 0;
   // Ends the browsers' streams behind the frames that were posted before. Any thread, while

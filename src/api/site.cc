@@ -49,6 +49,7 @@ Site::Site(Context& context)
       conversations_(*context.options.clock),
       generations_(context, conversations_, pictures_),
       streams_(context, generations_),
+      pulls_(context, streams_, [this] { return measuring_.empty(); }),
       code_(context.options.setup_code) {
   // A gate that was started again is given the code of before; used once, it stays used.
   if (context_.sessions.spent(code_)) {
@@ -86,6 +87,7 @@ void Site::add_routes(std::vector<Route>& routes) {
   add("DELETE", "/site/generations/{id}", member, false, &Site::stop);
   add("GET", "/site/events", member, false, &Site::follow_many);
   add("POST", "/site/measure", member, true, &Site::measure);
+  pulls_.add_routes(routes);
 }
 
 void Site::session(Call& call) {
@@ -143,8 +145,9 @@ Json Site::ready_json() const {
   }
   Json unusable = Json::array();
   for (const engine::UnusableModel& model : context_.engine.unusable_models()) {
-    unusable.push(
-        Json::object({{"id", model.id}, {"reason", from_module(model.error).message + "."}}));
+    unusable.push(Json::object({{"id", model.id},
+                                {"reason", from_module(model.error).message + "."},
+                                {"error", error_parts(model.error)}}));
   }
   const chat::ConversationLimits& limits = conversations_.limits();
   const std::string& pull = context_.options.pull_command;
@@ -159,6 +162,7 @@ Json Site::ready_json() const {
        {"opening", !context_.engine.stats().ready},
        {"default_model", first},
        {"pull_command", pull.empty() ? Json() : Json(pull)},
+       {"pull", pulls_.json()},
        {"conversations", titles_json(conversations_.newest(titles_at_start))},
        {"running", std::move(running)},
        {"limits",

@@ -10,6 +10,7 @@
 #include "api/context.h"
 #include "api/event_streams.h"
 #include "api/generations.h"
+#include "api/site_pulls.h"
 #include "chat/conversations.h"
 
 namespace api {
@@ -51,6 +52,7 @@ class Site {
   explicit Site(Context& context);
   void add_routes(std::vector<Route>& routes);
   void end_streams() { streams_.close_all(); }
+  void take(PullNews news) { pulls_.take(std::move(news)); }
   void attach() {}
 
  private:
@@ -103,6 +105,7 @@ class Site {
   chat::Pictures pictures_;
   Generations generations_;
   EventStreams streams_;
+  SitePulls pulls_;
   account::TryLimit code_tries_{5, 60'000};
   std::string code_;  // empty: there is none that would be taken
   std::optional<account::SecretCheck> code_check_;

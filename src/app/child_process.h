@@ -43,6 +43,7 @@ namespace child_fd {
 inline constexpr int engine_socket = 3, engine_settings = 4, engine_report = 5, engine_pictures = 6;
 inline constexpr int gate_listener = 3, gate_control = 4, gate_settings = 5;
 inline constexpr int pictures_socket = 3, pictures_report = 4;
+inline constexpr int pull_settings = 3, pull_report = 4;
 }  // namespace child_fd
 
 // Anonymous memory that holds `json`, read from its start by the child.

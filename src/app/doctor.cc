@@ -329,6 +329,15 @@ std::vector<Check> check_running(const Places& places) {
       const base::Json* process = json->find(name);
       checks.push_back(process_check(name, process ? *process : base::Json::object()));
     }
+    // It alone has network, and it is there only while the owner's download runs.
+    const base::Json* pull = json->find("pull");
+    const base::Json* pid = pull != nullptr ? pull->find("pid") : nullptr;
+    if (pid != nullptr && pid->is_integer() && pid->as_integer() > 0) {
+      checks.push_back(
+          {"download", CheckState::note,
+           fmt::format("process {} fetches a model that the page asked for", pid->as_integer()),
+           "`nautile serve --page-pull off` allows none"});
+    }
   }
   checks.push_back(binary_check());
   return checks;

@@ -13,6 +13,7 @@
 #include "api/service.h"
 #include "app/build_info.h"
 #include "app/child_process.h"
+#include "app/pull_messages.h"
 #include "app/seal.h"
 #include "app/serve_plan.h"
 #include "app/verb.h"
@@ -73,13 +74,38 @@ class ReadyTeller {
   std::atomic<bool> told_{false};
 };
 
-// Takes engine sockets and the order to stop, until the supervisor is gone.
+// The owner's wish for a model, on its way to the supervisor.
+class SupervisorDoor final : public api::PullDoor {
+ public:
+  explicit SupervisorDoor(engine::ChildClient& client) : client_(client) {}
+  bool start(uint64_t call, std::string_view reference) override {
+    return send(base::Json::object(
+        {{"kind", "pull"}, {"call", static_cast<int64_t>(call)}, {"reference", reference}}));
+  }
+  bool pause() override { return send(base::Json::object({{"kind", "pull_pause"}})); }
+  bool ask_catalogue(uint64_t call) override {
+    return send(base::Json::object({{"kind", "catalogue"}, {"call", static_cast<int64_t>(call)}}));
+  }
+  void release_engine() override {
+    client_.detach();
+    (void)send(base::Json::object({{"kind", "engine_released"}}));
+  }
+
+ private:
+  static bool send(const base::Json& message) {
+    return send_message(child_fd::gate_control, message);
+  }
+  engine::ChildClient& client_;
+};
+
+// Takes engine sockets, news of downloads and the order to stop, until the supervisor is gone.
 void follow_supervisor(engine::ChildClient& client, api::Service& service, net::Server& server) {
   while (auto message = receive_message(child_fd::gate_control)) {
     const base::Json* kind = message->json.find("kind");
     if (!kind || !kind->is_string()) continue;
     if (kind->as_string() == "engine" && message->fd) client.attach(message->fd.release());
     if (kind->as_string() == "stop") break;
+    if (auto news = news_from(message->json)) service.tell(std::move(*news));
   }
   // Open answers end with an error that says so, and leave before the connections do.
   service.begin_stop();
@@ -100,6 +126,7 @@ base::Result<int> serve_gate(const ServePlan& plan) {
       {.on_lost = [&] { ready.engine_lost(); }, .on_ready = look, .on_models_changed = look});
   looked_at = client.get();
 
+  SupervisorDoor door(*client);
   api::ApiOptions options;
   options.engine = client.get();
   options.clock = &clock;
@@ -111,6 +138,9 @@ base::Result<int> serve_gate(const ServePlan& plan) {
   options.api_key = plan.api_key;
   options.setup_code = plan.setup_code;
   options.pull_command = plan.pull_command;
+  options.pull_model = plan.pull_model;
+  options.pull_policy = plan.page_pull;
+  options.pulls = &door;
   options.announce_code = [](std::string_view code) {
     tell_supervisor(base::Json::object({{"kind", "code"}, {"code", code}}));
   };

@@ -8,6 +8,7 @@
 #include "app/engine_process.h"
 #include "app/gate_process.h"
 #include "app/pictures_process.h"
+#include "app/pull_process.h"
 #include "app/seal.h"
 #include "app/self_attack.h"
 
@@ -50,6 +51,8 @@ std::optional<int> run_internal_verb(int argc, char** argv) {
   if (verb == "internal-gate") return run_gate_process();
   if (verb == "internal-engine") return run_engine_process();
   if (verb == "internal-pictures") return run_pictures_process();
+  if (verb == "internal-pull") return run_pull_process();
+  if (verb == "internal-catalogue") return run_catalogue_process();
   if (verb == "internal-attack") return attack(argc, argv);
   return std::nullopt;
 }

@@ -7,6 +7,8 @@
 #include "app/engine_options.h"
 #include "app/model_store.h"
 #include "net/server.h"
+#include "net/url.h"
+#include "pull/catalogue.h"
 #include "tensor/linear.h"
 
 namespace app {
@@ -46,6 +48,12 @@ void allow_model(const Places& places, const StoredModel& model, ServePlan& plan
   for (const std::string& file : files_of(model)) add(file);
 }
 
+void sort_paths(ServePlan& plan) {
+  std::sort(plan.model_paths.begin(), plan.model_paths.end());
+  plan.model_paths.erase(std::unique(plan.model_paths.begin(), plan.model_paths.end()),
+                         plan.model_paths.end());
+}
+
 base::Result<void> choose_models(const Places& places, const Config& config, ServePlan& plan) {
   std::vector<StoredModel> models;
   for (const std::string& name : config.list("model")) {
@@ -62,6 +70,7 @@ base::Result<void> choose_models(const Places& places, const Config& config, Ser
                       "`nautile list` shows the names");
   }
   if (chosen != models.end()) std::rotate(models.begin(), chosen, chosen + 1);
+  plan.context_tokens = static_cast<int>(config.integer("context"));
   for (const StoredModel& model : models) {
     const bool twice = std::any_of(plan.engine.models.begin(), plan.engine.models.end(),
                                    [&](const auto& other) { return other.id == model.name; });
@@ -71,14 +80,22 @@ base::Result<void> choose_models(const Places& places, const Config& config, Ser
                         "clients choose a model by its name", "rename one of the files");
     }
     std::error_code error;
-    plan.engine.models.push_back({model.name, fs::absolute(model.path, error).string(),
-                                  model.starter, static_cast<int>(config.integer("context"))});
+    plan.engine.models.push_back(
+        {model.name, fs::absolute(model.path, error).string(), model.starter, plan.context_tokens});
     allow_model(places, model, plan);
   }
-  std::sort(plan.model_paths.begin(), plan.model_paths.end());
-  plan.model_paths.erase(std::unique(plan.model_paths.begin(), plan.model_paths.end()),
-                         plan.model_paths.end());
+  sort_paths(plan);
   return {};
+}
+
+api::PullPolicy page_pull_of(const Config& config, const ServePlan& plan) {
+  const std::string& word = config.text("page-pull");
+  if (word == "on") return api::PullPolicy::any;
+  if (word == "catalogue") return api::PullPolicy::catalogue;
+  if (word == "off") return api::PullPolicy::off;
+  net::Url url;
+  url.host = plan.host.front() == '[' ? plan.host.substr(1, plan.host.size() - 2) : plan.host;
+  return url.is_loopback() ? api::PullPolicy::any : api::PullPolicy::off;
 }
 
 // ---- JSON between our own processes ------------------------------------------------------------
@@ -147,7 +164,32 @@ base::Result<ServePlan> plan_server(const Places& places, const Config& config,
   plan.language = language;
   plan.log_level = log_level_of(config.text("log-level"));
   plan.pull_command = distill_suggestion(machine_memory_bytes());
+  plan.pull_model = pull::largest_distill(machine_memory_bytes()).name;
+  plan.page_pull = page_pull_of(config, plan);
   return plan;
+}
+
+base::Result<AddedModel> add_model(const Places& places, const std::string& path, ServePlan& plan) {
+  ASSIGN(const StoredModel model, find_model(places, path));
+  std::error_code error;
+  const std::string absolute = fs::absolute(model.path, error).string();
+  for (const engine::ModelEntry& other : plan.engine.models) {
+    if (other.id != model.name) continue;
+    if (fs::weakly_canonical(other.path, error) == fs::weakly_canonical(absolute, error)) {
+      return AddedModel{model.name, false};
+    }
+    return base::fail(base::ErrorKind::wrong_usage,
+                      "two models are called " + base::shown_name(model.name),
+                      "clients choose a model by its name", "rename one of the files");
+  }
+  plan.engine.models.push_back({model.name, absolute, model.starter, plan.context_tokens});
+  allow_model(places, model, plan);
+  sort_paths(plan);
+  return AddedModel{model.name, true};
+}
+
+void remove_model(const std::string& id, ServePlan& plan) {
+  std::erase_if(plan.engine.models, [&](const auto& model) { return model.id == id; });
 }
 
 base::Json ModelReport::to_json() const {
@@ -193,7 +235,9 @@ base::Json gate_settings(const ServePlan& plan) {
                              {"state_dir", plan.state_dir},
                              {"api_key", plan.api_key},
                              {"setup_code", plan.setup_code},
-                             {"pull_command", plan.pull_command}});
+                             {"pull_command", plan.pull_command},
+                             {"pull_model", plan.pull_model},
+                             {"page_pull", static_cast<int>(plan.page_pull)}});
 }
 
 base::Result<ServePlan> read_gate_settings(const base::Json& json) {
@@ -205,6 +249,9 @@ base::Result<ServePlan> read_gate_settings(const base::Json& json) {
   plan.api_key = fields.text("api_key");
   plan.setup_code = fields.text("setup_code");
   plan.pull_command = fields.text("pull_command");
+  plan.pull_model = fields.text("pull_model");
+  plan.page_pull = static_cast<api::PullPolicy>(
+      std::clamp(fields.number("page_pull"), 0, static_cast<int>(api::PullPolicy::any)));
   if (!fields.good()) return bad_settings();
   return plan;
 }

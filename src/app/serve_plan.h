@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "api/pulls.h"
 #include "app/config.h"
 #include "app/places.h"
 #include "base/json.h"
@@ -28,6 +29,9 @@ struct ServePlan {
   std::vector<std::string> model_paths;  // what the engine may read
   bool models_named = false;             // by a setting; else all of the models directory
   int context_asked = 0;                 // by a setting; 0: the default
+  int context_tokens = 0;                // of every model
+  api::PullPolicy page_pull = api::PullPolicy::off;
+  std::string pull_model;  // the catalogue's name of what is proposed to this machine
 
   std::string address() const;  // "http://127.0.0.1:8080"
 };
@@ -35,6 +39,16 @@ struct ServePlan {
 // Reads and checks the settings; finds the models. Makes no file and opens nothing.
 base::Result<ServePlan> plan_server(const Places& places, const Config& config,
                                     base::Language language);
+
+// A model that has just come to lie in the models directory: the engine may read it from its next
+// start on. Returns its id; added: false if it was in the list already. wrong_usage if another one
+// has its name.
+struct AddedModel {
+  std::string id;
+  bool added = false;
+};
+base::Result<AddedModel> add_model(const Places& places, const std::string& path, ServePlan& plan);
+void remove_model(const std::string& id, ServePlan& plan);
 
 // What the engine tells the supervisor once it has tried to open the models. Untrusted: a model
 // file may have taken the engine over.

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "app/build_info.h"
+#include "app/downloads.h"
+#include "app/pull_messages.h"
 #include "app/restart_policy.h"
 #include "app/seal.h"
 #include "base/log.h"
@@ -22,6 +24,10 @@ namespace {
 constexpr int64_t stop_grace_ms = 5'000;
 // A gate that dies so often without ever listening will not listen the next time either.
 constexpr int gate_failures_max = 5;
+constexpr int64_t tell_again_ms = 250;
+constexpr int64_t measure_every_ms = 60'000;
+constexpr size_t catalogue_calls_max = 16;
+constexpr uint64_t kept_download_bytes_max = 64 * 1024;
 
 struct Child {
   const char* verb;
@@ -40,7 +46,8 @@ class Supervisor {
       : session_(session),
         plan_(std::move(plan)),
         listener_(std::move(listener)),
-        log_(session.clock, STDERR_FILENO, plan_.log_level) {}
+        log_(session.clock, STDERR_FILENO, plan_.log_level),
+        downloads_(world_of_downloads(), plan_.page_pull) {}
 
   base::Result<int> run(bool owned);
 
@@ -49,6 +56,8 @@ class Supervisor {
   base::Result<void> start_gate();
   base::Result<void> start_engine();
   base::Result<void> start_pictures();
+  base::Result<void> start_helper(Child& child, const base::Json& settings);
+  Downloads::World world_of_downloads();
   void note_started(Child& child);
   void greet(bool owned);
   void wait();
@@ -57,7 +66,17 @@ class Supervisor {
   void child_died(Child& child, int status);
   void start_what_is_due();
   void read_messages(Child& child);
+  void read_helper(Child& child);
+  void helper_ended(Child& child, int status);
+  void take_wish(const std::string& kind, const base::Json& message);
+  void tell_gate(const base::Json& message);
+  void tell_download(const api::PullStatus& status);
+  void say_download(const api::PullStatus& status);
+  void keep_download(const api::PullStatus& status);
+  void list_catalogue(uint64_t call);
+  void answer_catalogue(const base::Json* listed);
   void take_models(const ModelReport& report);
+  void tell_left_out(const ModelReport& report);
   void begin_stop();
   void kill_child(Child& child);
   void kill_all();
@@ -65,7 +84,8 @@ class Supervisor {
   int64_t now_ms() const { return session_.clock.monotonic_ms(); }
   int wait_ms() const;
   bool done() const {
-    return stopping_ && gate_.pid == 0 && engine_.pid == 0 && pictures_.pid == 0;
+    return stopping_ && gate_.pid == 0 && engine_.pid == 0 && pictures_.pid == 0 &&
+           puller_.pid == 0 && lister_.pid == 0;
   }
   template <class... Args>
   void say(base::Message message, Args&&... args) {
@@ -79,9 +99,17 @@ class Supervisor {
   base::Log log_;
   Child gate_{"internal-gate"}, engine_{"internal-engine"}, pictures_{"internal-pictures"};
   Fd picture_link_;  // the keepers' end of the engine's socket
+  Child puller_{"internal-pull"}, lister_{"internal-catalogue"};  // there only while wanted
   bool stopping_ = false, said_ready_ = false, models_known_ = false;
-  int64_t kill_at_ms_ = 0;
+  bool exchanging_ = false;  // the engine that runs is to be followed by one with more models
+  int64_t kill_at_ms_ = 0, tell_at_ms_ = 0;
   std::optional<base::Error> failure_;
+  std::vector<std::string> served_;  // ids, as the engine reported them
+  std::vector<uint64_t> catalogue_calls_;
+  double bandwidth_gb_per_s_ = 0;
+  int64_t measured_ms_ = -measure_every_ms;
+  api::PullStatus::State said_download_ = api::PullStatus::State::none;
+  Downloads downloads_;
 };
 
 base::Result<void> Supervisor::take_signals() {
@@ -109,6 +137,21 @@ base::Result<void> Supervisor::start_gate() {
   gate_.messages = std::move(control.ours);
   gate_.listening = false;
   gate_.seal = {};
+  catalogue_calls_.clear();  // whoever asked is gone
+  if (downloads_.status().state != api::PullStatus::State::none) {
+    tell_gate(to_json(downloads_.status(), "pull_status"));
+  }
+  return {};
+}
+
+// A process that does one thing for the page, and ends.
+base::Result<void> Supervisor::start_helper(Child& child, const base::Json& settings) {
+  ASSIGN(FdPair report, message_pair());
+  ASSIGN(Fd memory, settings_memory(settings));
+  ASSIGN(child.pid, start_child(child.verb, {memory.get(), report.theirs.get()}));
+  note_started(child);
+  child.messages = std::move(report.ours);
+  note_running();
   return {};
 }
 
@@ -125,6 +168,7 @@ base::Result<void> Supervisor::start_engine() {
   pictures_.start_at_ms = now_ms();  // as soon as the last engine's keeper has ended
   engine_.messages = std::move(report.ours);
   engine_.seal = {};
+  downloads_.engine_started();
   if (!send_message(gate_.messages.get(), base::Json::object({{"kind", "engine"}}),
                     link.ours.get())) {
     kill_child(engine_);  // it would wait for nobody; both are started again
@@ -156,6 +200,10 @@ void Supervisor::greet(bool owned) {
 
 base::Result<int> Supervisor::run(bool owned) {
   TRY(take_signals());
+  if (const auto kept = read_file(download_file(session_.places), kept_download_bytes_max)) {
+    const auto json = base::parse_json(*kept, "the download that was kept");
+    if (json) downloads_.remember(status_from(*json));
+  }
   TRY(start_gate());
   TRY(start_engine());
   greet(owned);
@@ -174,24 +222,31 @@ int Supervisor::wait_ms() const {
   for (const Child* child : {&gate_, &engine_, &pictures_}) {
     if (child->pid == 0 && child->start_at_ms != 0) next = std::min(next, child->start_at_ms);
   }
-  if (kill_at_ms_ != 0) next = std::min(next, kill_at_ms_);
+  for (const int64_t at : {kill_at_ms_, tell_at_ms_}) {
+    if (at != 0) next = std::min(next, at);
+  }
   if (next == INT64_MAX) return -1;
   return static_cast<int>(std::clamp<int64_t>(next - now_ms(), 0, 60'000));
 }
 
 void Supervisor::wait() {
-  pollfd fds[] = {{signals_.get(), POLLIN, 0},
-                  {gate_.messages.get(), POLLIN, 0},
-                  {engine_.messages.get(), POLLIN, 0},
-                  {pictures_.messages.get(), POLLIN, 0}};
-  if (::poll(fds, 4, wait_ms()) < 0) return;  // interrupted: the loop looks again
+  pollfd fds[] = {{signals_.get(), POLLIN, 0},         {gate_.messages.get(), POLLIN, 0},
+                  {engine_.messages.get(), POLLIN, 0}, {pictures_.messages.get(), POLLIN, 0},
+                  {puller_.messages.get(), POLLIN, 0}, {lister_.messages.get(), POLLIN, 0}};
+  if (::poll(fds, std::size(fds), wait_ms()) < 0) return;  // interrupted: the loop looks again
   if (fds[1].revents != 0) read_messages(gate_);
   if (fds[2].revents != 0) read_messages(engine_);
   if (fds[3].revents != 0) read_messages(pictures_);
+  if (fds[4].revents != 0) read_helper(puller_);
+  if (fds[5].revents != 0) read_helper(lister_);
   if (fds[0].revents != 0) read_signals();
   if (kill_at_ms_ != 0 && now_ms() >= kill_at_ms_) {
     kill_at_ms_ = 0;
     kill_all();
+  }
+  if (tell_at_ms_ != 0 && now_ms() >= tell_at_ms_) {
+    tell_at_ms_ = 0;
+    tell_gate(to_json(downloads_.status(), "pull_status"));
   }
 }
 
@@ -214,12 +269,19 @@ void Supervisor::reap() {
     for (Child* child : {&gate_, &engine_, &pictures_}) {
       if (child->pid == pid) child_died(*child, status);
     }
+    for (Child* child : {&puller_, &lister_}) {
+      if (child->pid == pid) helper_ended(*child, status);
+    }
   }
 }
 
 void Supervisor::child_died(Child& child, int status) {
   const bool killed = WIFSIGNALED(status);
-  log_.write(stopping_ ? base::LogLevel::info : base::LogLevel::warning,
+  // Let go by the gate, an engine ends by itself; or it is ended when the gate has said so.
+  const bool exchanged =
+      &child == &engine_ &&
+      (exchanging_ || (downloads_.wants_engine() && !killed && WEXITSTATUS(status) == 0));
+  log_.write(stopping_ || exchanged ? base::LogLevel::info : base::LogLevel::warning,
              base::LogEvent::process_exited,
              {{base::LogKey::pid, int64_t{child.pid}},
               {killed ? base::LogKey::signal : base::LogKey::exit_status,
@@ -239,10 +301,17 @@ void Supervisor::child_died(Child& child, int status) {
     }
     return;
   }
+  if (exchanged) {
+    exchanging_ = false;
+    child.start_at_ms = now_ms();
+    return;
+  }
   const bool is_gate = &child == &gate_;
+  if (&child == &engine_) downloads_.engine_died();
   child.start_at_ms = now_ms() + child.policy.died(child.started_ms, now_ms());
   if (is_gate) {
     // Its end of the engine's socket died with it, and the engine keeps nothing: a fresh pair.
+    exchanging_ = false;
     kill_child(engine_);
     if (!child.listening && child.policy.deaths_in_a_row() >= gate_failures_max) {
       failure_ =
@@ -277,6 +346,26 @@ void Supervisor::start_what_is_due() {
   if (started) note_running();
 }
 
+void Supervisor::helper_ended(Child& child, int status) {
+  // What it said last may still lie in its socket; nobody else has the other end.
+  while (child.messages) read_helper(child);
+  log_.write(base::LogLevel::info, base::LogEvent::process_exited,
+             {{base::LogKey::pid, int64_t{child.pid}},
+              {WIFSIGNALED(status) ? base::LogKey::signal : base::LogKey::exit_status,
+               int64_t{WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)}}});
+  child.pid = 0;
+  note_running();
+  if (&child == &puller_) return downloads_.puller_ended(status);
+  answer_catalogue(nullptr);
+}
+
+void Supervisor::read_helper(Child& child) {
+  const auto message = receive_message(child.messages.get());
+  if (!message) return child.messages.reset();  // its end comes as a signal
+  if (&child == &puller_) return downloads_.take_message(message->json);
+  if (text_member(message->json, "kind") == "listed") answer_catalogue(&message->json);
+}
+
 void Supervisor::read_messages(Child& child) {
   auto message = receive_message(child.messages.get());
   if (!message) return child.messages.reset();  // its death comes as a signal
@@ -307,14 +396,150 @@ void Supervisor::read_messages(Child& child) {
     log_.write(base::LogLevel::info, base::LogEvent::process_ready,
                {{base::LogKey::duration_ms, base::LogDurationMs{now_ms() - engine_.started_ms}}});
     say(base::Message::serve_ready, text("model"));
+  } else if (&child == &gate_) {
+    take_wish(kind, message->json);
+  }
+}
+
+// What the gate asks for the owner's page. It may have been taken over: each wish is held against
+// what the settings admit, and none of them can do more than start a download or list models.
+void Supervisor::take_wish(const std::string& kind, const base::Json& message) {
+  if (stopping_) return;
+  const auto call = static_cast<uint64_t>(count_member(message, "call"));
+  if (kind == "pull") {
+    tell_gate(to_json(downloads_.start(call, text_member(message, "reference"))));
+  } else if (kind == "pull_pause") {
+    downloads_.pause();
+  } else if (kind == "catalogue") {
+    list_catalogue(call);
+  } else if (kind == "engine_released" && downloads_.wants_engine() && engine_.pid != 0) {
+    exchanging_ = true;
+    kill_child(engine_);
+  }
+}
+
+void Supervisor::tell_gate(const base::Json& message) {
+  if (gate_.messages) (void)send_message(gate_.messages.get(), message);
+}
+
+void Supervisor::tell_download(const api::PullStatus& status) {
+  say_download(status);
+  if (!gate_.messages || send_message(gate_.messages.get(), to_json(status, "pull_status"))) return;
+  tell_at_ms_ = now_ms() + tell_again_ms;  // it is behind; later it gets what holds then
+}
+
+// The terminal hears of each download: when it begins and how it ended.
+void Supervisor::say_download(const api::PullStatus& status) {
+  using State = api::PullStatus::State;
+  if (status.state == std::exchange(said_download_, status.state)) return;
+  switch (status.state) {
+    case State::planning:
+      return say(base::Message::serve_pull_started, status.reference);
+    case State::opening:
+      return say(base::Message::serve_pull_here, status.model);
+    case State::paused:
+      return say(base::Message::serve_pull_paused, status.name);
+    case State::failed:
+      if (status.error) print_error(session_, *status.error);
+      return;
+    default:
+      return;
+  }
+}
+
+// What is under way outlives the server, so that the page can go on with it.
+void Supervisor::keep_download(const api::PullStatus& status) {
+  const std::string path = download_file(session_.places);
+  if (status.state == api::PullStatus::State::none) {
+    ::unlink(path.c_str());
+    return;
+  }
+  // The bytes themselves are the ledger's; without this file the page only forgets to offer them.
+  (void)write_file_atomically(path, to_json(status, "kept").dump() + "\n", 0600);
+}
+
+Downloads::World Supervisor::world_of_downloads() {
+  return {.clock = session_.clock,
+          .log = log_,
+          .start_puller =
+              [this](const std::string& reference) {
+                return start_helper(puller_, base::Json::object({{"reference", reference}}));
+              },
+          .stop_puller =
+              [this] {
+                if (puller_.pid != 0) ::kill(puller_.pid, SIGTERM);
+              },
+          .tell = [this](const api::PullStatus& status) { tell_download(status); },
+          .keep = [this](const api::PullStatus& status) { keep_download(status); },
+          .take_up = [this](const std::string& path) -> base::Result<Downloads::TakenUp> {
+            ASSIGN(const AddedModel model, add_model(session_.places, path, plan_));
+            const bool served =
+                std::find(served_.begin(), served_.end(), model.id) != served_.end();
+            return Downloads::TakenUp{model.id, served && !model.added};
+          },
+          .give_up = [this](const std::string& model) { remove_model(model, plan_); },
+          .want_engine =
+              [this] {
+                // One that is about to be started begins with the new list anyway.
+                if (engine_.pid != 0) tell_gate(base::Json::object({{"kind", "release_engine"}}));
+              }};
+}
+
+void Supervisor::list_catalogue(uint64_t call) {
+  const auto refuse = [&](const base::Error& error) { tell_gate(catalogue_refusal(call, error)); };
+  if (catalogue_calls_.size() >= catalogue_calls_max) {
+    return refuse({base::ErrorKind::unavailable, "too many ask for the catalogue", "", ""});
+  }
+  catalogue_calls_.push_back(call);
+  if (lister_.pid != 0) return;
+  const bool measure = now_ms() - measured_ms_ >= measure_every_ms;
+  if (measure) measured_ms_ = now_ms();
+  const int threads = plan_.engine.threads > 0 ? plan_.engine.threads
+                                               : static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
+  const auto started =
+      start_helper(lister_, base::Json::object({{"models_dir", session_.places.models},
+                                                {"threads", threads},
+                                                {"measure", int{measure}},
+                                                {"bandwidth_gb_per_s", bandwidth_gb_per_s_}}));
+  if (started) return;
+  catalogue_calls_.pop_back();
+  refuse(started.error());
+}
+
+// Nothing: the lister ended without a list.
+void Supervisor::answer_catalogue(const base::Json* listed) {
+  std::optional<api::Catalogue> catalogue;
+  if (listed != nullptr) {
+    catalogue = catalogue_from(*listed);
+    bandwidth_gb_per_s_ = std::max(bandwidth_gb_per_s_, catalogue->bandwidth_gb_per_s);
+  }
+  for (const uint64_t call : std::exchange(catalogue_calls_, {})) {
+    tell_gate(catalogue
+                  ? catalogue_answer(call, to_json(*catalogue))
+                  : catalogue_refusal(call, {base::ErrorKind::unavailable,
+                                             "the catalogue could not be made", "", "try again"}));
   }
 }
 
 // A server that was told which models to serve and can serve none of them is of no use.
 void Supervisor::take_models(const ModelReport& report) {
-  if (models_known_ || stopping_) return;  // the same again after a restart
-  models_known_ = true;
-  const bool useless = report.served == 0 && plan_.models_named;
+  served_.clear();
+  for (const ModelReport::Context& model : report.contexts) served_.push_back(model.id);
+  if (stopping_) return;
+  downloads_.engine_reported(report);
+  if (std::exchange(models_known_, true)) return;  // the same again after a restart
+  tell_left_out(report);
+  if (report.served == 0 && plan_.models_named) {
+    failure_ = base::Error{base::ErrorKind::invalid_input, "none of the named models can be served",
+                           "the reason of each stands above",
+                           "name others with --model, or correct these files"};
+    begin_stop();
+  } else if (report.served == 0 && !plan_.engine.models.empty()) {
+    say(base::Message::serve_no_model, plan_.pull_command);
+  }
+}
+
+void Supervisor::tell_left_out(const ModelReport& report) {
   for (const ModelReport::LeftOut& model : report.left_out) {
     base::Error error = model.error;
     error.what = base::say(session_.language, base::Message::serve_left_out, model.id,
@@ -328,14 +553,6 @@ void Supervisor::take_models(const ModelReport& report) {
                            model.tokens, plan_.context_asked)
                      .c_str());
   }
-  if (useless) {
-    failure_ = base::Error{base::ErrorKind::invalid_input, "none of the named models can be served",
-                           "the reason of each stands above",
-                           "name others with --model, or correct these files"};
-    begin_stop();
-  } else if (report.served == 0 && !plan_.engine.models.empty()) {
-    say(base::Message::serve_no_model, plan_.pull_command);
-  }
 }
 
 void Supervisor::begin_stop() {
@@ -344,6 +561,8 @@ void Supervisor::begin_stop() {
   say(base::Message::serve_stopping);
   gate_.start_at_ms = engine_.start_at_ms = pictures_.start_at_ms = 0;
   kill_at_ms_ = now_ms() + stop_grace_ms;
+  downloads_.pause();
+  kill_child(lister_);
   if (gate_.pid == 0) return kill_child(engine_);
   if (!send_message(gate_.messages.get(), base::Json::object({{"kind", "stop"}}))) {
     kill_child(gate_);
@@ -351,7 +570,7 @@ void Supervisor::begin_stop() {
 }
 
 void Supervisor::kill_all() {
-  for (Child* child : {&gate_, &engine_, &pictures_}) kill_child(*child);
+  for (Child* child : {&gate_, &engine_, &pictures_, &puller_, &lister_}) kill_child(*child);
 }
 
 void Supervisor::kill_child(Child& child) {
@@ -366,12 +585,15 @@ void Supervisor::note_running() {
                                               {"supervisor", static_cast<int64_t>(::getpid())},
                                               {"gate", about(gate_)},
                                               {"engine", about(engine_)},
-                                              {"pictures", about(pictures_)}});
+                                              {"pictures", about(pictures_)},
+                                              {"pull", about(puller_)}});
   // Only doctor reads it; a full disk must not stop the server.
   (void)write_file_atomically(running_file(session_.places), json.dump() + "\n", 0600);
 }
 
 }  // namespace
+
+std::string download_file(const Places& places) { return places.data + "/download.json"; }
 
 std::string running_file(const Places& places) { return places.data + "/running.json"; }
 

@@ -11,6 +11,9 @@
 // too, so that a keeper that dies is followed by another on the same socket, and the engine waits
 // for that one instead of finding the socket closed.
 //
+// When the owner's page asks for a model, it starts a third process that fetches it, the only one
+// with network, and afterwards another engine with one model more (downloads.h).
+//
 // One thread, which sleeps in poll() until a signal or a message comes.
 #pragma once
 
@@ -23,6 +26,9 @@ namespace app {
 // Serves until SIGTERM or SIGINT; returns the exit code. `listener` is handed to every gate.
 // Prints address, code and key, and what happens, on stdout.
 base::Result<int> supervise(const Session& session, ServePlan plan, Fd listener, bool owned);
+
+// What the page's download has reached (0600), while there is one that could be resumed.
+std::string download_file(const Places& places);
 
 // Written beside the state while a server runs (0600), so that `doctor --privacy` finds it.
 std::string running_file(const Places& places);

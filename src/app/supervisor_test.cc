@@ -96,6 +96,8 @@ TEST_F(PlanTest, ChildrenReadBackWhatTheyAreGiven) {
   EXPECT_EQ(gate->api_key, "sk-x");
   EXPECT_EQ(gate->setup_code, "CODE");
   EXPECT_EQ(gate->port, 4711);
+  EXPECT_EQ(gate->page_pull, api::PullPolicy::any);
+  EXPECT_EQ(gate->pull_model, made->pull_model);
   EXPECT_EQ(gate->state_dir, places_.data + "/state");
   const auto engine = read_engine_settings(engine_settings(*made));
   ASSERT_TRUE(engine.has_value());
@@ -106,6 +108,35 @@ TEST_F(PlanTest, ChildrenReadBackWhatTheyAreGiven) {
   EXPECT_EQ(engine_settings(*made).dump().find("sk-x"), std::string::npos);
   EXPECT_FALSE(read_gate_settings(base::Json::object()).has_value());
   EXPECT_FALSE(read_engine_settings(base::Json("x")).has_value());
+}
+
+TEST_F(PlanTest, AModelThatCameLaterIsAddedOnce) {
+  auto made = plan({{"model", {root_ + "/elsewhere/two.gguf"}}});
+  ASSERT_TRUE(made.has_value());
+  EXPECT_EQ(std::count(made->model_paths.begin(), made->model_paths.end(), places_.models), 0);
+  std::ofstream(places_.models + "/three.gguf") << "x";
+  const auto added = add_model(places_, places_.models + "/three.gguf", *made);
+  ASSERT_TRUE(added.has_value());
+  EXPECT_EQ(added->id, "three");
+  EXPECT_TRUE(added->added);
+  EXPECT_FALSE(add_model(places_, places_.models + "/three.gguf", *made)->added);
+  ASSERT_EQ(made->engine.models.size(), 2u);
+  EXPECT_EQ(made->engine.models[0].id, "two") << "what was served first still is";
+  EXPECT_EQ(made->engine.models[1].context_tokens, 8192);
+  EXPECT_EQ(std::count(made->model_paths.begin(), made->model_paths.end(), places_.models), 1);
+  std::ofstream(places_.models + "/two.gguf") << "x";
+  EXPECT_FALSE(add_model(places_, places_.models + "/two.gguf", *made).has_value());
+  EXPECT_FALSE(add_model(places_, places_.models + "/absent.gguf", *made).has_value());
+  remove_model("three", *made);
+  EXPECT_EQ(made->engine.models.size(), 1u);
+}
+
+TEST_F(PlanTest, ThePageMayFetchWhereOnlyThisMachineIsServed) {
+  EXPECT_EQ(plan({})->page_pull, api::PullPolicy::any);
+  EXPECT_EQ(plan({{"listen", {"[::1]:0"}}})->page_pull, api::PullPolicy::any);
+  EXPECT_EQ(plan({{"page-pull", {"catalogue"}}})->page_pull, api::PullPolicy::catalogue);
+  EXPECT_EQ(plan({{"page-pull", {"off"}}})->page_pull, api::PullPolicy::off);
+  EXPECT_FALSE(plan({{"page-pull", {"yes"}}}).has_value());
 }
 
 TEST(Messages, CarryADescriptorAndSurviveNonsense) {

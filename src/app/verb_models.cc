@@ -49,15 +49,19 @@ base::Result<int> list_catalogue(const Session& session, bool json) {
                                               {"memory_gib", model.memory_gib()},
                                               {"tokens_per_s_at_most", speed},
                                               {"bandwidth_gb_per_s", bandwidth},
-                                              {"fits", fits}})
+                                              {"fits", fits},
+                                              {"runs", model.runs}})
                               .dump()
                               .c_str());
       continue;
     }
-    std::printf("%-30s %-12s %8.1f %9.1f %8s  %s\n", std::string(model.name).c_str(),
-                std::string(model.short_name).c_str(), model.gib, model.memory_gib(),
-                fits ? fmt::format("{:.1f}", speed).c_str() : "-",
-                std::string(model.licence).c_str());
+    std::printf(
+        "%-30s %-12s %8.1f %9.1f %8s  %s\n", std::string(model.name).c_str(),
+        std::string(model.short_name).c_str(), model.gib, model.memory_gib(),
+        fits && model.runs ? fmt::format("{:.1f}", speed).c_str() : "-",
+        (std::string(model.licence) +
+         (model.runs ? "" : "  " + base::say(session.language, base::Message::catalogue_not_yet)))
+            .c_str());
   }
   if (!json) {
     print_line(base::say(session.language, base::Message::catalogue_foot,

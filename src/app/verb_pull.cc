@@ -1,61 +1,23 @@
-// pull: the one verb that reaches the network. Works out what to fetch and with what, tells how it
+// pull: the verb that reaches the network. Works out what to fetch and with what, tells how it
 // goes, and stops cleanly at Ctrl-C.
-#include <atomic>
-#include <cerrno>
-#include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <poll.h>
 #include <unistd.h>
 
-#include "app/build_info.h"
 #include "app/model_store.h"
+#include "app/pull_job.h"
 #include "app/verb.h"
 #include "base/json.h"
-#include "net/client.h"
 #include "pull/catalogue.h"
-#include "pull/pull.h"
 
 namespace app {
 namespace {
 
 constexpr double gib = 1024.0 * 1024.0 * 1024.0;
-constexpr int wait_slice_ms = 50;
 constexpr int64_t json_every_ms = 1'000;
 
-std::atomic<int> stop_requests{0};
-
-struct PullFlags {
-  std::string reference, from, model;
-  int connections = 4, retries = 6, stall_timeout_s = 30;
-  bool json = false, plan_only = false;
+struct PullFlags : PullWish {
+  bool json = false;
 };
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-bool stopped() { return stop_requests.load() > 0; }
-
-// The first Ctrl-C stops in order, a second one at once; nothing is lost either way.
-void take_signals() {
-  const auto stop = [](int) {
-    if (stop_requests.fetch_add(1) > 0) _exit(exit_interrupted);
-  };
-  std::signal(SIGINT, stop);
-  std::signal(SIGTERM, stop);
-  std::signal(SIGHUP, stop);
-  // A file size limit (ulimit -f) is an error of write() then, and not our end.
-  std::signal(SIGXFSZ, SIG_IGN);
-}
-
-void wait_ms(int64_t ms, const std::function<bool()>& cancelled) {
-  for (; ms > 0 && !cancelled(); ms -= wait_slice_ms) {
-    ::poll(nullptr, 0, static_cast<int>(std::min<int64_t>(ms, wait_slice_ms)));
-  }
-}
 
 // "1.2 / 4.4 GiB  27 %  38.1 MB/s  1:24 left"
 std::string progress_line(const pull::Progress& now) {
@@ -73,14 +35,6 @@ std::string progress_line(const pull::Progress& now) {
   line += fmt::format("  {:.1f} MB/s", rate / 1e6);
   const int64_t left_s = static_cast<int64_t>((total - here) / std::max(rate, 1.0));
   return line + fmt::format("  {}:{:02} left", left_s / 60, left_s % 60);
-}
-
-std::string_view phase_name(pull::Progress::Phase phase) {
-  using Phase = pull::Progress::Phase;
-  return phase == Phase::planning   ? "planning"
-         : phase == Phase::fetching ? "fetching"
-         : phase == Phase::checking ? "checking"
-                                    : "done";
 }
 
 void print_json(const base::Json& object) {
@@ -119,46 +73,6 @@ base::Json result_json(const pull::PullResult& result, bool plan_only) {
                              {"files", std::move(files)}});
 }
 
-base::Result<net::ClientOptions> client_options(const PullFlags& flags) {
-  net::ClientOptions options;
-  options.user_agent = std::string("nautile/") + build_version;
-  options.limits.stall_timeout_ms = flags.stall_timeout_s * 1000;
-  ASSIGN(options.proxy, net::proxy_settings(variable));
-  return options;
-}
-
-// The endpoint of the settings; HF_ENDPOINT, which other programs read, where none is set.
-std::string hugging_face_endpoint(const Config& config) {
-  const auto setting = config.all().find(std::string_view("hf-endpoint"));
-  std::string endpoint = config.text("hf-endpoint");
-  const std::string common = variable("HF_ENDPOINT");
-  if (setting->second.origin == Origin::standard && !common.empty()) endpoint = common;
-  while (endpoint.ends_with('/')) endpoint.pop_back();
-  return endpoint;
-}
-
-base::Result<pull::PullOptions> pull_options(const Session& session, const PullFlags& flags) {
-  ASSIGN(const Config config, session.config());
-  pull::PullOptions options;
-  std::error_code error;
-  options.models_dir = std::filesystem::absolute(session.places.models, error).string();
-  ASSIGN(options.reference, pull::resolve_reference(flags.reference, machine_memory_bytes()));
-  options.model = flags.model;
-  options.from = flags.from;
-  options.hf_endpoint = hugging_face_endpoint(config);
-  options.ollama_endpoint = config.text("ollama-endpoint");
-  options.hf_token = variable("HF_TOKEN");
-  options.transfer.connections = flags.connections;
-  options.transfer.retries = flags.retries;
-  options.plan_only = flags.plan_only;
-  const bool offline = variable("HF_HUB_OFFLINE") == "1";
-  if (offline && options.from.empty() && options.reference.kind != pull::Reference::Kind::file) {
-    return base::fail(base::ErrorKind::wrong_usage, "nothing is fetched from the network",
-                      "HF_HUB_OFFLINE is set", "unset it, or say --from DIR");
-  }
-  return options;
-}
-
 void tell_people(const Session& session, const pull::PullResult& result, bool plan_only) {
   if (plan_only) {
     for (const pull::PulledFile& file : result.files) {
@@ -185,33 +99,18 @@ void tell_people(const Session& session, const pull::PullResult& result, bool pl
 }
 
 base::Result<int> pull_model(Session& session, const PullFlags& flags) {
-  ASSIGN(const pull::PullOptions options, pull_options(session, flags));
-  ASSIGN(const net::ClientOptions client, client_options(flags));
-  take_signals();
   const bool terminal = isatty(STDERR_FILENO) == 1;
-  const auto disk = pull::make_disk();
   int64_t json_told_ms = 0;
-  const pull::PullWorld world{
-      *disk,
-      session.clock,
-      [&client](std::function<bool()> cancelled) {
-        net::ClientOptions own = client;
-        own.cancelled = std::move(cancelled);
-        return net::make_client(std::move(own));
-      },
-      wait_ms,
-      stopped,
-      [&](const pull::Progress& now) {
-        const int64_t now_ms = session.clock.monotonic_ms();
-        if (flags.json && !flags.plan_only && now_ms - json_told_ms >= json_every_ms) {
-          json_told_ms = now_ms;
-          print_json(progress_json(now));
-        }
-        if (terminal && !flags.plan_only && !now.model.empty()) {
-          std::fprintf(stderr, "\r\033[K%s", progress_line(now).c_str());
-        }
-      }};
-  const auto result = pull::pull(options, world);
+  const auto result = run_pull(session, flags, [&](const pull::Progress& now) {
+    const int64_t now_ms = session.clock.monotonic_ms();
+    if (flags.json && !flags.plan_only && now_ms - json_told_ms >= json_every_ms) {
+      json_told_ms = now_ms;
+      print_json(progress_json(now));
+    }
+    if (terminal && !flags.plan_only && !now.model.empty()) {
+      std::fprintf(stderr, "\r\033[K%s", progress_line(now).c_str());
+    }
+  });
   if (terminal && !flags.plan_only) std::fputs("\r\033[K", stderr);
   if (!result && result.error().kind == base::ErrorKind::interrupted) {
     std::fprintf(stderr, "%s\n", base::say(session.language, base::Message::interrupted).c_str());

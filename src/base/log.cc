@@ -72,6 +72,10 @@ const char* event_name(LogEvent event) {
       return "session.revoked";
     case LogEvent::state_write_failed:
       return "state.write_failed";
+    case LogEvent::pull_started:
+      return "pull.started";
+    case LogEvent::pull_ended:
+      return "pull.ended";
     case LogEvent::internal_fault:
       return "internal.fault";
   }

@@ -40,6 +40,8 @@ enum class LogEvent : uint8_t {
   session_created,
   session_revoked,
   state_write_failed,
+  pull_started,
+  pull_ended,
   internal_fault
 };
 

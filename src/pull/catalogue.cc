@@ -63,9 +63,9 @@ const std::vector<CatalogueModel>& catalogue() {
       {"DeepSeek-R1-UD-IQ1_S", "r1-iq1", "hf:unsloth/DeepSeek-R1-GGUF:UD-IQ1_S", "MIT", 131, 671.03,
        36.6, 70'272, false},
       {"Janus-Pro-1B", "janus-1b", "hf:deepseek-community/Janus-Pro-1B:safetensors",
-       "DeepSeek Model License", 3.9, 2.09, 1.65, 196'608, false},
+       "DeepSeek Model License", 3.9, 2.09, 1.65, 196'608, false, false},
       {"Janus-Pro-7B", "janus-7b", "hf:deepseek-community/Janus-Pro-7B:safetensors",
-       "DeepSeek Model License", 13.8, 7.42, 6.91, 491'520, false},
+       "DeepSeek Model License", 13.8, 7.42, 6.91, 491'520, false, false},
   };
   return models;
 }
@@ -74,6 +74,16 @@ const CatalogueModel* find_in_catalogue(std::string_view name) {
   const std::string wanted = lower(name);
   for (const CatalogueModel& model : catalogue()) {
     if (lower(model.name) == wanted || model.short_name == wanted) return &model;
+  }
+  return nullptr;
+}
+
+const CatalogueModel* find_by_source(std::string_view source) {
+  for (const CatalogueModel& model : catalogue()) {
+    // A receipt says which commit the reference stood for: "hf:… at 0123…".
+    if (source == model.reference || source.starts_with(std::string(model.reference) + " at ")) {
+      return &model;
+    }
   }
   return nullptr;
 }
