@@ -368,7 +368,12 @@ std::vector<engine::ModelStatus> ScriptedClient::models() {
   large.context_tokens = context_of(large.id);
   large.loaded = false;
   large.starter = false;
-  if (!options_.janus) return {small, large};
+  std::vector<engine::ModelStatus> out = {small, large};
+  for (const std::string& id : added_) {
+    out.push_back(large);
+    out.back().id = id;
+  }
+  if (!options_.janus) return out;
   engine::ModelStatus janus = small;
   janus.id = "Janus-Pro-1B";
   janus.starter = false;
@@ -376,7 +381,13 @@ std::vector<engine::ModelStatus> ScriptedClient::models() {
   janus.sees = true;
   janus.picture_tokens = picture_tokens;
   janus.drawn_side = drawn_side;
-  return {small, large, janus};
+  out.push_back(std::move(janus));
+  return out;
+}
+
+void ScriptedClient::add_model(const std::string& id) {
+  std::lock_guard lock(mutex_);
+  added_.push_back(id);
 }
 
 engine::EngineStats ScriptedClient::stats() {

@@ -37,6 +37,8 @@ class ScriptedClient final : public engine::EngineClient {
   std::vector<engine::ModelStatus> models() override;
   engine::EngineStats stats() override;
   std::vector<engine::UnusableModel> unusable_models() override;
+  // As when the next engine has one model more.
+  void add_model(const std::string& id);
   // As when the engine's process is taken down with the server.
   void lose_all();
   base::Result<std::vector<int32_t>> tokenize(const std::string& model, const std::string& text,
@@ -81,6 +83,7 @@ class ScriptedClient final : public engine::EngineClient {
   std::unordered_map<uint64_t, Playing> playing_;
   engine::EngineStats stats_;
   int64_t dead_until_us_ = 0;
+  std::vector<std::string> added_;  // ids
   std::map<std::string, int32_t> ids_;
   std::vector<std::string> pieces_;
   std::thread thread_;

@@ -5,6 +5,7 @@
 // usage: scripted_serve [--port N] [--web DIR] [--state DIR] [--context TOKENS] [--no-models]
 //                       [--unusable] [--opening] [--starter] [--janus]
 //                       [--thinking never|optional|always] [--api-key KEY]
+//                       [--pulls any|catalogue|off]
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -18,12 +19,13 @@
 #include "net/server.h"
 #include "scripted/disk_files.h"
 #include "scripted/scripted_client.h"
+#include "scripted/scripted_pulls.h"
 
 namespace {
 
 struct Arguments {
   int port = 0;
-  std::string web, state, api_key;
+  std::string web, state, api_key, pulls;
   scripted::ScriptedOptions engine;
 };
 
@@ -63,6 +65,8 @@ std::optional<Arguments> parse(int argc, char** argv) {
       out.state = value;
     } else if (name == "--api-key") {
       out.api_key = value;
+    } else if (name == "--pulls") {
+      out.pulls = value;
     } else if (name == "--context") {
       out.engine.context_tokens = std::atoi(value.c_str());
     } else if (name == "--thinking") {
@@ -102,6 +106,15 @@ base::Result<void> serve(const Arguments& arguments, const std::string& state,
   options.port = port;
   options.state_dir = state;
   options.pull_command = "nautile serve --model DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf";
+  scripted::ScriptedPulls pulls;
+  if (!arguments.pulls.empty()) {
+    using api::PullPolicy;
+    options.pulls = &pulls;
+    options.pull_model = "DeepSeek-R1-Distill-Qwen-7B";
+    options.pull_policy = arguments.pulls == "any"         ? PullPolicy::any
+                          : arguments.pulls == "catalogue" ? PullPolicy::catalogue
+                                                           : PullPolicy::off;
+  }
   options.setup_code = account::make_code(random);
   options.announce_code = [](std::string_view code) {
     print_line(base::Json::object({{"setup_code", code}}));
@@ -120,6 +133,8 @@ base::Result<void> serve(const Arguments& arguments, const std::string& state,
   ASSIGN(auto server, net::make_server(listener, net::ServerLimits{}, service->handler(),
                                        service->fault_form(), service->large_body()));
   service->attach(*server);
+  pulls.attach({[&](api::PullNews news) { service->tell(std::move(news)); },
+                [&](const std::string& model) { engine.add_model(model); }});
   std::thread waiter([&] {
     int signal = 0;
     sigwait(&signals, &signal);

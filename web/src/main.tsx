@@ -12,6 +12,7 @@ import './styles/shell.css';
 import './styles/chat.css';
 import './styles/picture.css';
 import './styles/prose.css';
+import './styles/models.css';
 import './styles/overlay.css';
 
 const reloadedKey = 'nautile.reloaded';

@@ -5,6 +5,7 @@ import { Icon, type IconName } from './icons';
 interface ButtonProps {
   icon?: IconName;
   label: string;
+  name?: string; // for those who hear it among others; begins with the label
   kind?: 'plain' | 'quiet' | 'main' | 'danger';
   onClick: () => void;
   disabled?: boolean;
@@ -21,6 +22,7 @@ export function Button(props: ButtonProps) {
       class={`button ${props.kind ?? 'plain'}`}
       onClick={props.onClick}
       disabled={props.disabled}
+      aria-label={props.name}
       aria-describedby={props.describedBy}
     >
       {props.icon && <Icon name={props.icon} />}

@@ -3,6 +3,7 @@ import { bytes, duration, number, t } from '../i18n';
 import { current, newChat } from '../stores/chat';
 import { measure } from '../stores/meter';
 import { prefs, setPrefs } from '../stores/prefs';
+import { navigate } from '../stores/router';
 import { model, models } from '../stores/session';
 import { drawer } from '../stores/ui';
 import type { Model } from '../services/wire';
@@ -10,7 +11,7 @@ import { IconButton } from './button';
 import { Icon } from './icons';
 import { Menu } from './menu';
 
-function facts(m: Model): string {
+export function facts(m: Model): string {
   const state = m.loaded ? t('models.loaded') : t('models.load', { t: duration(m.load_ms) });
   const parts = [m.quantization, bytes(m.weight_bytes), state];
   parts.push(t('models.reads', { n: number(m.context_tokens) }));
@@ -36,23 +37,28 @@ function ModelMenu() {
         </>
       }
     >
-      {(close) =>
-        models.value.map((m) => (
-          <button
-            key={m.id}
-            type="button"
-            role="menuitemradio"
-            aria-checked={m.id === now.id}
-            onClick={() => {
-              setPrefs({ model: m.id });
-              close();
-            }}
-          >
-            <b>{m.name}</b>
-            <small>{facts(m)}</small>
+      {(close) => (
+        <>
+          {models.value.map((m) => (
+            <button
+              key={m.id}
+              type="button"
+              role="menuitemradio"
+              aria-checked={m.id === now.id}
+              onClick={() => {
+                setPrefs({ model: m.id });
+                close();
+              }}
+            >
+              <b>{m.name}</b>
+              <small>{facts(m)}</small>
+            </button>
+          ))}
+          <button type="button" role="menuitem" onClick={() => (close(), navigate('/models'))}>
+            {t('models.more')}
           </button>
-        ))
-      }
+        </>
+      )}
     </Menu>
   );
 }

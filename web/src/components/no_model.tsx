@@ -1,24 +1,25 @@
 /** Where no model can answer: that none is installed (or known yet), or what is wrong with them. */
 import { t } from '../i18n';
+import { rules, sentences } from '../stores/pulls';
 import { session, unusable } from '../stores/session';
+import { Command, Offer, pullCommand } from './offer';
 
-export function Command({ text, command }: { text: string; command: string }) {
-  const [before, after] = text.split('{command}');
+export function UnusableList() {
   return (
-    <>
-      {before}
-      <code class="command">{command}</code>
-      {after}
-    </>
+    <ul class="unusable">
+      {unusable.value.map((one) => (
+        <li key={one.id}>
+          <b dir="auto">{one.id}</b>
+          <span dir="auto">{one.error ? sentences(one.error) : one.reason}</span>
+        </li>
+      ))}
+    </ul>
   );
 }
 
-export function pullCommand(): string {
-  return session.value?.pull_command ?? 'nautile serve --model FILE.gguf';
-}
-
-export function NoModel() {
+export function NoModel({ onLeave }: { onLeave?: () => void }) {
   const broken = unusable.value;
+  const byCommand = rules.value.allowed === 'off';
   if (session.value?.opening) {
     return (
       <p class="empty-note" role="status">
@@ -27,26 +28,28 @@ export function NoModel() {
     );
   }
   if (broken.length === 0) {
-    return (
+    return byCommand ? (
       <p class="empty-note">
         <Command text={t('model.none')} command={pullCommand()} />
       </p>
+    ) : (
+      <>
+        <p class="empty-note">{t('model.none.yet')}</p>
+        <Offer kind="main" onLeave={onLeave} />
+      </>
     );
   }
   return (
     <div class="empty-note">
       <p>{t('model.bad')}</p>
-      <ul class="unusable">
-        {broken.map((one) => (
-          <li key={one.id}>
-            <b dir="auto">{one.id}</b>
-            <span dir="auto">{one.reason}</span>
-          </li>
-        ))}
-      </ul>
-      <p>
-        <Command text={t('model.other')} command={pullCommand()} />
-      </p>
+      <UnusableList />
+      {byCommand ? (
+        <p>
+          <Command text={t('model.other')} command={pullCommand()} />
+        </p>
+      ) : (
+        <Offer kind="main" onLeave={onLeave} />
+      )}
     </div>
   );
 }

@@ -6,13 +6,20 @@ import type { Live, Phase } from '../stores/live';
 import { modelName } from '../stores/session';
 import { Button } from './button';
 
-function Bar({ fraction }: { fraction: number }) {
+interface BarProps {
+  fraction: number;
+  label?: string;
+  text?: string; // what is read out in place of the number
+}
+
+export function Bar({ fraction, label, text }: BarProps) {
   const percent = Math.round(100 * Math.min(1, Math.max(0, fraction)));
   return (
     <div
       class="bar"
       role="progressbar"
-      aria-label={t('progress')}
+      aria-label={label ?? t('progress')}
+      aria-valuetext={text}
       aria-valuemin={0}
       aria-valuemax={100}
       aria-valuenow={percent}

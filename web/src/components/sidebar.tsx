@@ -6,12 +6,14 @@ import { api, ApiError } from '../services/api';
 import type { Summary } from '../services/wire';
 import { current, deleteConversations, newChat, renameConversation } from '../stores/chat';
 import { setPrefs } from '../stores/prefs';
+import { isRunning, pull } from '../stores/pulls';
 import { navigate, route } from '../stores/router';
 import { conversations, session } from '../stores/session';
 import { ask, drawer } from '../stores/ui';
 import { IconButton } from './button';
-import { Icon, Logo } from './icons';
+import { Icon, Logo, type IconName } from './icons';
 import { Menu } from './menu';
+import { percent } from './offer';
 
 const searchAfterMs = 200;
 const dayMs = 24 * 3600 * 1000;
@@ -229,11 +231,22 @@ function History() {
 
 function Inside({ phone }: { phone: boolean }) {
   const working = current.value.live.value !== null;
-  const settings = (event: MouseEvent): void => {
+  const open = (to: string) => (event: MouseEvent): void => {
     event.preventDefault();
     drawer.value = false;
-    navigate('/settings');
+    navigate(to);
   };
+  const link = (page: 'models' | 'settings', icon: IconName, words: string) => (
+    <a
+      class="history-row"
+      href={`/${page}`}
+      aria-current={route.value.page === page ? 'page' : undefined}
+      onClick={open(`/${page}`)}
+    >
+      <Icon name={icon} />
+      <span>{words}</span>
+    </a>
+  );
   const start = (): void => {
     drawer.value = false;
     newChat();
@@ -260,15 +273,12 @@ function Inside({ phone }: { phone: boolean }) {
       <History />
       <div class="side-foot">
         <p class="note">{t('history.memory')}</p>
-        <a
-          class="history-row"
-          href="/settings"
-          aria-current={route.value.page === 'settings' ? 'page' : undefined}
-          onClick={settings}
-        >
-          <Icon name="gear" />
-          <span>{t('settings')}</span>
-        </a>
+        {link(
+          'models',
+          'save',
+          isRunning(pull.value) ? t('pull.running', { p: percent() }) : t('models.page'),
+        )}
+        {link('settings', 'gear', t('settings'))}
       </div>
     </>
   );

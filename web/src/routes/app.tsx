@@ -14,11 +14,13 @@ import { navigate, route } from '../stores/router';
 import { gate, justSetUp, readSession } from '../stores/session';
 import { overlay } from '../stores/ui';
 import { Chat } from './chat';
+import { lazy } from './lazy';
 import { Settings } from './settings';
 import { Setup } from './setup';
 import { SignIn } from './signin';
 
 const againMs = 2_000;
+const Models = lazy(async () => (await import('./models')).Models);
 
 function inText(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.matches('textarea, input, select');
@@ -88,7 +90,7 @@ function Shell() {
         </a>
       )}
       <Sidebar />
-      {page === 'settings' ? <Settings /> : <Chat />}
+      {page === 'settings' ? <Settings /> : page === 'models' ? <Models /> : <Chat />}
       <Drawer />
       {overlay.value === 'palette' && <Palette />}
       {overlay.value === 'keys' && <Keys />}

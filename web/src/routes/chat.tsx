@@ -5,7 +5,8 @@ import { Find } from '../components/find';
 import { Header } from '../components/header';
 import { Logo } from '../components/icons';
 import { OfflineBanner } from '../components/live_regions';
-import { Command, NoModel, pullCommand } from '../components/no_model';
+import { NoModel } from '../components/no_model';
+import { StarterNote } from '../components/offer';
 import { Transcript } from '../components/transcript';
 import { current, newChat, reload } from '../stores/chat';
 import { model } from '../stores/session';
@@ -18,11 +19,7 @@ function Empty() {
       <Logo />
       <h2>{t('empty')}</h2>
       {found === null && <NoModel />}
-      {found?.starter && (
-        <p class="empty-note">
-          <Command text={t('starter')} command={pullCommand()} />
-        </p>
-      )}
+      {found?.starter && <StarterNote />}
     </div>
   );
 }

@@ -2,9 +2,8 @@
 import type { ComponentChildren } from 'preact';
 import { t } from '../i18n';
 import { IconButton } from '../components/button';
-import { budgets, current, tellSignedOut } from '../stores/chat';
+import { backToChat, budgets, tellSignedOut } from '../stores/chat';
 import { prefs, setPrefs } from '../stores/prefs';
-import { navigate } from '../stores/router';
 import { session, signOut } from '../stores/session';
 import { drawer } from '../stores/ui';
 
@@ -166,10 +165,6 @@ function ThinkingChoices() {
 }
 
 export function Settings() {
-  const back = (): void => {
-    const open = current.peek();
-    navigate(open.path.peek().length > 0 ? `/c/${open.id}` : '/');
-  };
   const out = async (): Promise<void> => {
     tellSignedOut();
     await signOut();
@@ -184,7 +179,7 @@ export function Settings() {
           expanded={drawer.value}
           onClick={() => (drawer.value = true)}
         />
-        <IconButton icon="back" label={t('back')} onClick={back} />
+        <IconButton icon="back" label={t('back')} onClick={backToChat} />
         <h1 class="head-title">{t('settings')}</h1>
       </header>
       <div class="settings-body" tabIndex={-1}>

@@ -2,7 +2,8 @@
 import { t } from '../i18n';
 import { CodeForm } from '../components/code_form';
 import { Logo } from '../components/icons';
-import { Command, NoModel, pullCommand } from '../components/no_model';
+import { NoModel } from '../components/no_model';
+import { StarterNote } from '../components/offer';
 import { navigate } from '../stores/router';
 import { gate, justSetUp, model, setUp } from '../stores/session';
 
@@ -20,22 +21,19 @@ function Steps({ at }: { at: number }) {
 
 function Model() {
   const found = model.value;
+  const leave = (): void => void (justSetUp.value = false);
   const start = (): void => {
-    justSetUp.value = false;
+    leave();
     navigate('/', true);
   };
   return (
     <>
       {found === null ? (
-        <NoModel />
+        <NoModel onLeave={leave} />
       ) : (
         <p class="big">{t('model.ready', { model: found.name })}</p>
       )}
-      {found?.starter && (
-        <p>
-          <Command text={t('starter')} command={pullCommand()} />
-        </p>
-      )}
+      {found?.starter && <StarterNote onLeave={leave} />}
       <p class="note">{t('history.memory')}</p>
       <button type="button" class="button main" onClick={start}>
         {t('start')}

@@ -3,10 +3,20 @@
  * and, where the server gave one, a reason and a time to wait. A 401 asks `onSignedOut`, which
  * shows the sign-in over the page; when it resolves true the request is repeated once.
  */
-import type { GenerationRequest, Session, Summary, WireConversation, WireNode } from './wire';
+import type {
+  Catalogue,
+  GenerationRequest,
+  Pull,
+  PullRules,
+  Session,
+  Summary,
+  WireConversation,
+  WireNode,
+} from './wire';
 
 const timeoutMs = 20_000;
 const pictureTimeoutMs = 120_000;
+const catalogueTimeoutMs = 45_000; // the server measures its memory's speed for it
 
 export class ApiError extends Error {
   constructor(
@@ -44,6 +54,7 @@ async function send(
   path: string,
   body: unknown,
   keepalive: boolean,
+  waitMs = timeoutMs,
 ): Promise<Response> {
   const init: RequestInit = { method, credentials: 'same-origin', cache: 'no-store', keepalive };
   const isPicture = body instanceof Blob;
@@ -54,7 +65,7 @@ async function send(
     init.headers = { 'content-type': 'application/json' };
     if (body !== undefined) init.body = JSON.stringify(body);
   }
-  init.signal = AbortSignal.timeout(isPicture ? pictureTimeoutMs : timeoutMs);
+  init.signal = AbortSignal.timeout(isPicture ? pictureTimeoutMs : waitMs);
   try {
     return await fetch(`/site/${path}`, init);
   } catch (error) {
@@ -73,10 +84,16 @@ async function fetchBlob(path: string): Promise<Blob> {
   }
 }
 
-async function call<T>(method: string, path: string, body?: unknown, mayRepeat = true): Promise<T> {
-  const response = await send(method, path, body, false);
+async function call<T>(
+  method: string,
+  path: string,
+  body?: unknown,
+  mayRepeat = true,
+  waitMs = timeoutMs,
+): Promise<T> {
+  const response = await send(method, path, body, false, waitMs);
   if (response.status === 401 && mayRepeat && (await onSignedOut())) {
-    return call<T>(method, path, body, false);
+    return call<T>(method, path, body, false, waitMs);
   }
   if (!response.ok) throw await failure(response);
   if (response.status === 204) return undefined as T;
@@ -110,6 +127,10 @@ export const api = {
     call<void>('PUT', `attachments/${id(key)}`, picture),
   stop: (generation: string) => call<void>('DELETE', `generations/${id(generation)}`),
   answerNow: (generation: string) => call<void>('POST', `generations/${id(generation)}/answer`, {}),
+  catalogue: () => call<Catalogue>('GET', 'catalogue', undefined, true, catalogueTimeoutMs),
+  startPull: (ref: string) =>
+    call<PullRules & { current: Pull | null }>('POST', 'pulls', { ref }),
+  pausePull: () => call<void>('DELETE', 'pulls/current'),
   measure: (path: WireNode[], model: string) =>
     call<{ tokens: number; context_tokens: number }>('POST', 'measure', { path, model }),
 };

@@ -12,7 +12,7 @@
  */
 import { newId } from '../base/ids';
 import { readStream } from './sse';
-import type { Frame, GenerationFrame } from './wire';
+import type { Frame, GenerationFrame, Pull } from './wire';
 
 const beatMs = 5_000;
 const leaderSilenceMs = 12_000;
@@ -36,6 +36,7 @@ type Message =
 export interface StreamEvents {
   onFrame(frame: GenerationFrame): void;
   onState(what: 'conversations' | 'models' | 'signed_out'): void;
+  onPull(pull: Pull | null): void;
   onLink(state: LinkState): void;
   onPage(body: unknown): void; // another tab's message (a generation was started there)
 }
@@ -220,7 +221,7 @@ export class Stream {
   private onWire(frame: Frame): void {
     this.lastByte = performance.now();
     if (frame.kind === 'ping') return;
-    if (frame.kind !== 'state') this.opened.set(frame.generation, frame.n);
+    if ('generation' in frame) this.opened.set(frame.generation, frame.n);
     this.say({ t: 'frame', frame });
     this.take(frame);
   }
@@ -308,6 +309,7 @@ export class Stream {
   private take(frame: Frame): void {
     if (frame.kind === 'ping') return;
     if (frame.kind === 'state') return this.events.onState(frame.what);
+    if (frame.kind === 'pull') return this.events.onPull(frame.pull);
     const have = this.follow.get(frame.generation);
     if (have === undefined) return;
     if (frame.kind === 'gone') {

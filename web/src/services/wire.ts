@@ -16,10 +16,64 @@ export interface Model {
   defaults?: { temperature?: number; top_p?: number };
 }
 
-/** A configured model that the server could not open: what happened, why, what to do. */
+/** What happened, why, what to do: in English, and in French where the server has the words. */
+export interface ErrorParts {
+  kind: string;
+  what: string;
+  why: string;
+  next: string;
+  fr?: { what: string; why: string; next: string };
+}
+
+/** A configured model that the server could not open. */
 export interface Unusable {
   id: string;
   reason: string;
+  error?: ErrorParts;
+}
+
+/** The one download of the server. */
+export interface Pull {
+  state: 'planning' | 'fetching' | 'checking' | 'opening' | 'done' | 'paused' | 'failed';
+  reference: string;
+  name: string;
+  model: string | null;
+  bytes_total: number;
+  bytes_here: number;
+  bytes_per_second: number;
+  left_ms: number | null;
+  resumable: boolean;
+  error: ErrorParts | null;
+}
+
+export interface PullRules {
+  allowed: 'any' | 'catalogue' | 'off';
+  proposed: string | null;
+}
+
+export interface CatalogueRow {
+  name: string;
+  short_name: string;
+  reference: string;
+  licence: string;
+  bytes: number;
+  memory_bytes: number;
+  parameters_b: number;
+  tokens_per_s: number | null;
+  fits: boolean;
+  from_disk: boolean;
+  proposed: boolean;
+  runs: boolean;
+  installed: string | null;
+  command: string;
+}
+
+export interface Catalogue {
+  memory_bytes: number;
+  free_bytes: number;
+  bandwidth_gb_per_s: number;
+  allowed: PullRules['allowed'];
+  models: CatalogueRow[];
 }
 
 export interface Summary {
@@ -46,6 +100,7 @@ export interface ReadySession {
   opening: boolean;
   default_model: string | null;
   pull_command: string | null;
+  pull: PullRules & { current: Pull | null };
   conversations: Summary[];
   running: Running[];
   limits: {
@@ -150,4 +205,5 @@ export interface GenerationFrame {
 export type Frame =
   | GenerationFrame
   | { kind: 'ping' }
+  | { kind: 'pull'; pull: Pull | null }
   | { kind: 'state'; what: 'conversations' | 'models' | 'signed_out' };

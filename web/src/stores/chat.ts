@@ -20,6 +20,7 @@ import { Live } from './live';
 import { drawingModel, newSeed, putChips } from './pictures';
 import { prefs } from './prefs';
 import { sizeOf, troubleOf, troubleWords } from './refusals';
+import { takePull } from './pulls';
 import { navigate, route } from './router';
 import {
   conversations,
@@ -89,6 +90,11 @@ export function newChat(): void {
     blankVersion.value++;
   }
   navigate('/');
+}
+
+export function backToChat(): void {
+  const open = current.peek();
+  navigate(open.path.peek().length > 0 ? `/c/${open.id}` : '/');
 }
 
 /** False if the server has no such conversation. */
@@ -761,6 +767,7 @@ export function connect(): void {
     onFrame,
     onLink,
     onPage,
+    onPull: takePull,
     onState: (what) => {
       if (what === 'signed_out') leave();
       else void refreshList();

@@ -8,6 +8,7 @@ export type Route =
   | { page: 'setup' }
   | { page: 'signin' }
   | { page: 'settings'; section: string }
+  | { page: 'models' }
   | { page: 'unknown' };
 
 export const route = computed<Route>(() => {
@@ -19,6 +20,7 @@ export const route = computed<Route>(() => {
   if (parts[0] === 'setup') return { page: 'setup' };
   if (parts[0] === 'signin') return { page: 'signin' };
   if (parts[0] === 'settings') return { page: 'settings', section: parts[1] ?? 'appearance' };
+  if (parts[0] === 'models' && parts.length === 1) return { page: 'models' };
   return { page: 'unknown' };
 });
 

@@ -4,6 +4,7 @@ import { api, ApiError, setSignedOutHandler } from '../services/api';
 import { lockDrafts, unlockDrafts } from '../services/drafts';
 import type { Model, ReadySession, Session, Summary, Unusable } from '../services/wire';
 import { prefs } from './prefs';
+import { takeRules } from './pulls';
 import { navigate } from './router';
 
 export type Gate = 'loading' | 'unreachable' | 'setup' | 'signin' | 'ready';
@@ -39,6 +40,7 @@ async function enter(state: Session): Promise<void> {
   session.value = state;
   conversations.value = state.conversations;
   models.value = state.models;
+  takeRules(state.pull);
   gate.value = 'ready';
   if (!justSetUp.value && /^\/(setup|signin)/.test(location.pathname)) navigate('/', true);
 }
