@@ -153,6 +153,12 @@ base::Json describe(const StoredModel& stored, const format::ModelFiles& files,
       object.set("experts_used", config->moe->experts_used);
     }
     if (config->mtp_layers > 0) object.set("mtp_layers", config->mtp_layers);
+    if (config->janus) {
+      object.set("picture_pixels", config->janus->vision.side);
+      object.set("picture_tokens", config->janus->vision.tokens());
+      object.set("drawn_pixels", config->janus->drawing.side());
+      object.set("image_codes", config->janus->drawing.codes);
+    }
     // Two bytes a number: of keys and values, or of the one latent that stands for both.
     const int64_t width = config->mla ? config->mla->kv_lora_rank + config->mla->qk_rope_dim
                                       : int64_t{2} * config->kv_heads * config->head_dim;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "format/janus_names.h"
 #include "format/model_names.h"
 #include "format/opened.h"
 
@@ -72,7 +73,8 @@ void add_kv_b(const ModelConfig& config, const TensorInfo& from, const std::stri
 }
 
 void add_tensor(const ModelConfig& config, const TensorInfo& from, GgufExport& out) {
-  std::string name = gguf_name(from.name);
+  const bool of_pictures = config.janus && is_of_pictures(from.name);
+  std::string name = of_pictures ? from.name : gguf_name(from.name);
   if (name.empty() || layer_of(name) >= config.layers + config.mtp_layers ||
       (config.tied_head && name == "output.weight")) {
     out.left_out.push_back(from.file_name_of_tensor);

@@ -8,6 +8,7 @@
 //  - deepseek2: kv_b becomes k_b, transposed, and v_b; heads and widths are those of the latent
 //    form, the sizes of a head stand in the …_mla keys;
 //  - llama3's scaling becomes the divisors rope_freqs.weight;
+//  - janus: docs/janus-gguf.md;
 //  - the vocabulary is padded to the rows of the embedding with tokens that are never used.
 #pragma once
 

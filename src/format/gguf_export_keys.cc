@@ -6,6 +6,7 @@
 
 #include "format/decoder_check.h"
 #include "format/gguf_export.h"
+#include "format/gguf_janus.h"
 #include "format/tokenizer_rules.h"
 
 namespace format {
@@ -138,6 +139,7 @@ base::Result<void> add_model_keys(const ModelConfig& config, GgufWriter& out) {
   keys.size("vocab_size", config.vocab);
   add_attention(config, keys);
   add_rope(config, keys);
+  if (config.janus) add_janus_keys(*config.janus, out);
   return add_experts(config, keys);
 }
 

@@ -11,6 +11,7 @@
 #include "format/decoder_check.h"
 #include "format/gguf.h"
 #include "format/gguf_deepseek.h"
+#include "format/gguf_janus.h"
 #include "format/gguf_keys.h"
 #include "format/gguf_tokenizer.h"
 #include "format/model_names.h"
@@ -77,7 +78,7 @@ class GgufModel final : public OpenedModel {
   bool is_deepseek() const { return architecture_ == "deepseek" || architecture_ == "deepseek2"; }
   bool is_known() const {
     return architecture_ == "llama" || architecture_ == "qwen2" || architecture_ == "qwen3" ||
-           is_deepseek();
+           architecture_ == "janus" || is_deepseek();
   }
   base::Result<void> check_split(const GgufHeader& shard, int64_t index) const;
   base::Result<void> check_tensor_count() const;
@@ -201,7 +202,7 @@ base::Result<ModelConfig> GgufModel::config() const {
     return fail(ErrorKind::unsupported,
                 fmt::format("{}: key \"general.architecture\" is {}", header_.file(),
                             base::shown_name(architecture_)),
-                "this version runs llama, qwen2, qwen3, deepseek and deepseek2",
+                "this version runs llama, qwen2, qwen3, janus, deepseek and deepseek2",
                 "take a model of one of these families");
   }
   const GgufKeys keys(header_, architecture_);
@@ -215,6 +216,9 @@ base::Result<ModelConfig> GgufModel::config() const {
   if (is_deepseek()) {
     ASSIGN(mtp_layers_stated, read_gguf_mtp(keys, *this, config));
     TRY(read_gguf_deepseek(keys, *this, config));
+  }
+  if (architecture_ == "janus") {
+    ASSIGN(config.janus, read_gguf_janus(keys));
   }
   config.qk_norm = architecture_ == "qwen3";
   config.tied_head = find("lm_head.weight") == nullptr;

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "format/decoder_check.h"
+#include "format/janus_names.h"
 #include "tensor/encode.h"
 
 namespace format {
@@ -39,7 +40,9 @@ void decide(FileType type, const MixModel& model, PlannedTensor& planned) {
   const ExportTensor& tensor = planned.tensor;
   if (tensor.source != nullptr) planned.from = tensor.source->dtype;
   const bool readable = tensor::info(planned.from).dequantizable;
-  if (is_quantised(tensor.name, tensor.ne) && readable) {
+  if (model.architecture == "janus" && is_of_pictures(tensor.name) && readable) {
+    planned.to = type_of_pictures(tensor.name, tensor.ne, planned.from);
+  } else if (is_quantised(tensor.name, tensor.ne) && readable) {
     planned.to = choose_type(type, model, tensor.name, tensor.ne);
   } else {
     planned.to = is_float(planned.from) ? Dtype::f32 : planned.from;

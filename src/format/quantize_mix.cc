@@ -110,6 +110,14 @@ bool is_quantised(std::string_view name, std::span<const uint64_t> ne) {
          !name.ends_with("ffn_gate_inp.weight");
 }
 
+Dtype type_of_pictures(std::string_view name, std::span<const uint64_t> ne, Dtype from) {
+  if (ne.size() == 1) return tensor::info(from).block_elements == 1 ? Dtype::f32 : from;
+  const bool adapter = name.starts_with("codes_aligner.") || name.starts_with("codes_head.");
+  const auto block = static_cast<uint64_t>(tensor::info(Dtype::q8_0).block_elements);
+  if (adapter && ne[0] % block == 0) return Dtype::q8_0;
+  return from == Dtype::f32 ? Dtype::f16 : from;
+}
+
 Dtype choose_type(FileType file, const MixModel& model, std::string_view name,
                   std::span<const uint64_t> ne) {
   const auto found = std::find_if(types.begin(), types.end(),

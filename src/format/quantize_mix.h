@@ -7,6 +7,9 @@
 //   attn_v, attn_output and ffn_down: in mixes one or two types better, in some layers or all
 //   rows that are no multiple of 256: Q2_K and Q3_K give way to Q4_0, Q4_K to Q5_0, Q5_K to Q5_1,
 //     Q6_K to Q8_0; rows that are no multiple of 32 stay F16
+//
+// What Janus has besides its language model does not follow the file's type (type_of_pictures):
+// pictures show what a decoder's noise would hide in text, and it is a sixth of the weights.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +43,9 @@ struct MixModel {
 
 // Whether the tensor is quantised at all.
 bool is_quantised(std::string_view gguf_name, std::span<const uint64_t> ne);
+// `from` is what the source has: BF16 and F16 are kept.
+tensor::Dtype type_of_pictures(std::string_view name, std::span<const uint64_t> ne,
+                               tensor::Dtype from);
 tensor::Dtype choose_type(FileType file, const MixModel& model, std::string_view gguf_name,
                           std::span<const uint64_t> ne);
 

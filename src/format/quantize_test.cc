@@ -128,8 +128,9 @@ void expect_same(const ModelConfig& a, const ModelConfig& b, const std::string& 
 }
 
 TEST_F(Quantize, EveryGoldenFolderInEveryTypeIsReadBackWithItsNumbers) {
-  for (const char* model : {"llama-gqa", "llama3-tied", "qwen2", "qwen2-tied", "qwen3-yarn",
-                            "ds-v2-group", "ds-v2-lite", "ds-v3", "ds-v3-fp8", "kimi-like"}) {
+  for (const char* model :
+       {"llama-gqa", "llama3-tied", "qwen2", "qwen2-tied", "qwen3-yarn", "ds-v2-group",
+        "ds-v2-lite", "ds-v3", "ds-v3-fp8", "kimi-like", "janus-hf", "janus-original"}) {
     const auto source = opened(golden(model));
     ASSERT_TRUE(source);
     const auto wanted = source->config();

@@ -10,8 +10,13 @@ namespace format {
 // 8 x 8 pixels in patches of 4; 5 codes of width 4, a grid of 2, 2 levels of 64 and 32 channels.
 class TinyJanus : public TinyHf {
  public:
-  static TinyJanus original() {
+  struct Sizes {
+    uint64_t hidden = 8, ffn = 12, vocab = 16, head = 7;
+  };
+  static TinyJanus original() { return original(Sizes()); }
+  static TinyJanus original(const Sizes& sizes) {
     TinyJanus m;
+    m.sizes_ = sizes;
     m.config = *base::parse_json(
         R"({"architectures":["MultiModalityCausalLM"],"model_type":"multi_modality",
             "aligner_config":{"params":{"depth":2,"projector_type":"mlp_gelu"}},
@@ -25,6 +30,10 @@ class TinyJanus : public TinyHf {
             "model_name":"siglip_large_patch16_384","select_feature":"same","select_layer":-1,
             "heads":2}}})",
         "tiny");
+    m.nested_set("language_config", "hidden_size", std::to_string(sizes.hidden));
+    m.nested_set("language_config", "intermediate_size", std::to_string(sizes.ffn));
+    m.nested_set("language_config", "vocab_size", std::to_string(sizes.vocab));
+    m.nested_set("gen_head_config", "image_token_embed", std::to_string(sizes.head));
     const std::string tower = "vision_model.vision_tower.", vq = "gen_vision_model.";
     m.add_language("language_model.model.", "language_model.lm_head.weight");
     m.linear(tower + "patch_embed.proj", {6, 3, 4, 4});
@@ -43,8 +52,8 @@ class TinyJanus : public TinyHf {
     m.add_adapters("aligner.layers.0", "aligner.layers.2", 6);
     m.add_adapters("gen_aligner.layers.0", "gen_aligner.layers.2", 4);
     m.one("gen_embed.weight", {5, 4});
-    m.linear("gen_head.output_mlp_projector", {7, 8});
-    m.linear("gen_head.vision_head", {5, 7});
+    m.linear("gen_head.output_mlp_projector", {sizes.head, sizes.hidden});
+    m.linear("gen_head.vision_head", {5, sizes.head});
     m.add_decoder(vq, {"mid.0", "mid.1", "mid.2"}, "conv_blocks", "res");
     m.one(vq + "quantize.codebook_used", {9});
     m.linear(vq + "quant_conv", {4, 8, 1, 1});
@@ -103,8 +112,25 @@ class TinyJanus : public TinyHf {
   void drop_starting(const std::string& prefix) {
     std::erase_if(tensors, [&](const Tensor& tensor) { return tensor.name.starts_with(prefix); });
   }
+  // Noise, and about 1 for norms.
+  void fill(uint32_t seed) {
+    for (Tensor& tensor : tensors) {
+      const bool norm = tensor.name.find("norm") != std::string::npos;
+      uint64_t count = 1;
+      for (const uint64_t length : tensor.shape) count *= length;
+      tensor.data.clear();
+      for (uint64_t i = 0; i < count; ++i) {
+        seed = seed * 1664525u + 1013904223u;
+        const float noise = (static_cast<float>(seed >> 8) / (1 << 24) - 0.5f) * 0.2f;
+        const uint16_t bits = tensor::f32_to_bf16(norm ? 1 + noise : noise);
+        tensor.data.append(reinterpret_cast<const char*>(&bits), sizeof(bits));
+      }
+    }
+  }
 
  private:
+  Sizes sizes_;
+
   void one(const std::string& name, std::vector<uint64_t> shape) {
     tensors.push_back({name, "BF16", std::move(shape), ""});
   }
@@ -113,22 +139,23 @@ class TinyJanus : public TinyHf {
     one(name + ".weight", std::move(shape));
   }
   void add_adapters(const std::string& first, const std::string& second, uint64_t from) {
-    linear(first, {8, from});
-    linear(second, {8, 8});
+    linear(first, {sizes_.hidden, from});
+    linear(second, {sizes_.hidden, sizes_.hidden});
   }
   void add_language(const std::string& prefix, const std::string& head) {
-    one(prefix + "embed_tokens.weight", {16, 8});
-    one(prefix + "norm.weight", {8});
-    one(head, {16, 8});
+    const uint64_t hidden = sizes_.hidden, ffn = sizes_.ffn;
+    one(prefix + "embed_tokens.weight", {sizes_.vocab, hidden});
+    one(prefix + "norm.weight", {hidden});
+    one(head, {sizes_.vocab, hidden});
     const std::string at = prefix + "layers.0.";
-    one(at + "input_layernorm.weight", {8});
-    one(at + "post_attention_layernorm.weight", {8});
+    one(at + "input_layernorm.weight", {hidden});
+    one(at + "post_attention_layernorm.weight", {hidden});
     for (const char* part : {"q", "k", "v", "o"}) {
-      one(at + "self_attn." + part + "_proj.weight", {8, 8});
+      one(at + "self_attn." + part + "_proj.weight", {hidden, hidden});
     }
-    one(at + "mlp.gate_proj.weight", {12, 8});
-    one(at + "mlp.up_proj.weight", {12, 8});
-    one(at + "mlp.down_proj.weight", {8, 12});
+    one(at + "mlp.gate_proj.weight", {ffn, hidden});
+    one(at + "mlp.up_proj.weight", {ffn, hidden});
+    one(at + "mlp.down_proj.weight", {hidden, ffn});
   }
   void res(const std::string& at, uint64_t from, uint64_t to) {
     linear(at + ".norm1", {from});

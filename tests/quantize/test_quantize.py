@@ -99,6 +99,21 @@ def test_exact_mode_meets_the_oracle(folder):
     assert report["judged_by"] == "worst_difference" and report["passed"]
 
 
+@pytest.mark.parametrize("folder", ["janus-hf", "janus-original"])
+def test_janus_becomes_one_file_that_says_what_it_is(folder, tmp_path):
+    out = tmp_path / f"{folder}.gguf"
+    nautile("quantize", GOLDENS / folder, out, "Q4_K_M")
+    file, source = (json.loads(nautile("show", model, "--json").stdout)
+                    for model in (out, GOLDENS / folder))
+    assert file["architecture"] == source["architecture"] == "janus"
+    assert file["quantization"] == "Q4_K_M" and file["parameters"] == source["parameters"]
+    for key in ("picture_pixels", "picture_tokens", "drawn_pixels", "image_codes"):
+        assert file[key] == source[key] > 0
+    reader = GGUFReader(str(out))
+    names = {tensor.name for tensor in reader.tensors}
+    assert {"blk.0.attn_q.weight", "vision.layers.0.qkv.weight", "vq.codebook.weight"} <= names
+
+
 def test_fewer_bits_lose_more(tmp_path):
     losses = []
     for kind in ("Q8_0", "Q4_0"):
