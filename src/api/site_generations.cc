@@ -121,7 +121,7 @@ void Site::measure_first(const GenerationRequest& request, const engine::ModelSt
         return engine.prompt_size(id,
                                   prompt_of(request.system, request.path, request.thinking, false));
       },
-      [this, request, model](Size size) { measured(request, model, size); });
+      [this, request, model](const Size& size) { measured(request, model, size); });
 }
 
 void Site::measured(const GenerationRequest& request, const engine::ModelStatus& model,
@@ -286,7 +286,7 @@ void Site::measure(Call& call) {
         return engine.prompt_size(
             id, prompt_of(request.system, request.path, engine::Thinking::by_default, false));
       },
-      [call](Size size) {
+      [call](const Size& size) {
         if (!size) {
           const ApiError error = from_module(size.error());
           return call.refuse(error.status == 503 ? engine_error() : error);

@@ -129,7 +129,7 @@ base::Result<void> Config::put(std::string_view key, std::vector<std::string> va
                                std::string_view where) {
   const SettingSpec* spec = find_spec(key);
   CHECK(spec != nullptr, "callers look the key up first");
-  const auto refused = [&](std::string shown, std::string expected) {
+  const auto refused = [&](const std::string& shown, const std::string& expected) {
     return base::fail(
         base::ErrorKind::wrong_usage,
         fmt::format("{} = {} ({}) is not acceptable", key, shown, where), expected + " is expected",

@@ -3,6 +3,8 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <new>
 
 #include "app/build_info.h"
 #include "app/internal_verbs.h"
@@ -80,11 +82,7 @@ int run_program(app::Session& session, int argc, char** argv) {
   return *done;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  // A reader that goes away (| head) is an ordinary end, seen as EPIPE.
-  std::signal(SIGPIPE, SIG_IGN);
+int run_and_finish(int argc, char** argv) {
   if (const auto done = app::run_internal_verb(argc, argv)) return *done;
   app::Session session;
   session.language = base::language_of_environment();
@@ -94,4 +92,19 @@ int main(int argc, char** argv) {
     return app::exit_code(written.error().kind);
   }
   return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // A reader that goes away (| head) is an ordinary end, seen as EPIPE.
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return run_and_finish(argc, argv);
+  } catch (const std::exception& unforeseen) {  // memory is exhausted, or a fault of ours
+    std::fprintf(stderr, "nautile: it cannot go on: %s\n", unforeseen.what());
+    return dynamic_cast<const std::bad_alloc*>(&unforeseen) != nullptr
+               ? app::exit_code(base::ErrorKind::out_of_memory)
+               : app::exit_failed;
+  }
 }

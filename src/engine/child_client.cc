@@ -247,7 +247,10 @@ class Client final : public ChildClient {
     (*sink)(f.request_id, f.event);
     return true;
   }
-  bool take(wire::Refused& f) { return answered(f.call, std::move(f)); }
+  bool take(wire::Refused& f) {
+    const uint64_t call = f.call;
+    return answered(call, std::move(f));
+  }
   bool take(wire::Started& f) { return answered(f.call, std::move(f)); }
   bool take(wire::Ids& f) { return answered(f.call, std::move(f)); }
   bool take(wire::Text& f) { return answered(f.call, std::move(f)); }

@@ -164,7 +164,7 @@ base::Result<std::vector<std::shared_ptr<const Canvas>>> Engine::read_pictures(
 base::Result<void> Engine::register_request(uint64_t id) {
   std::lock_guard lock(mutex_);
   if (stopping_) return base::fail(shutting_down());
-  auto limit = static_cast<size_t>(options_.running_max + options_.waiting_max);
+  auto limit = static_cast<size_t>(options_.running_max) + options_.waiting_max;
   if (active_.size() >= limit) {
     return base::fail(base::ErrorKind::unavailable, "the queue is full",
                       fmt::format("{} requests wait; the last of them for about {} s",

@@ -45,7 +45,7 @@ base::Result<std::unique_ptr<Engine>> open_engine(const EngineOptions& options, 
   return std::make_unique<Engine>(options, std::move(parts));
 }
 
-base::Result<std::unique_ptr<EngineClient>> make_local_client(EngineOptions options) {
+base::Result<std::unique_ptr<EngineClient>> make_local_client(const EngineOptions& options) {
   ASSIGN(auto engine, open_engine(options, BrokenModel::refuse, {}));
   return std::unique_ptr<EngineClient>(std::move(engine));
 }

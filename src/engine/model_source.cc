@@ -64,7 +64,7 @@ class FileSource final : public ModelSource {
       : status_(std::move(status)),
         files_(std::move(files)),
         prompts_(std::move(prompts)),
-        runner_(runner),
+        runner_(std::move(runner)),
         threads_(threads),
         pictures_(pictures) {}
 

@@ -262,6 +262,7 @@ std::vector<const SequenceState*> admission_order(const SchedulerState& state) {
   std::stable_sort(keyed.begin(), keyed.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<const SequenceState*> order;
+  order.reserve(keyed.size());
   for (const auto& [key, s] : keyed) order.push_back(s);
   return order;
 }

@@ -166,7 +166,7 @@ base::Result<void> add_tokenizer_keys(const text::TokenizerSpec& spec, int vocab
   out.i32s("tokenizer.ggml.token_type", kinds);
   std::vector<std::string> merges;
   merges.reserve(spec.merges.size());
-  for (const auto& [left, right] : spec.merges) merges.push_back(left + " " + right);
+  for (const auto& [left, right] : spec.merges) merges.push_back(fmt::format("{} {}", left, right));
   out.texts("tokenizer.ggml.merges", merges);
   const auto id = [&](std::string_view key, int32_t value) {
     if (value >= 0) {

@@ -43,9 +43,11 @@ class GgufModel final : public OpenedModel {
   base::Result<void> build(std::vector<std::unique_ptr<ByteSource>> shards) {
     files_ = std::move(shards);
     for (size_t i = 0; i < files_.size(); ++i) {
-      ASSIGN(GgufHeader header, GgufHeader::parse(*files_[i]));
+      ASSIGN(GgufHeader parsed, GgufHeader::parse(*files_[i]));
+      const GgufHeader* shard = &parsed;
       if (i == 0) {
-        header_ = std::move(header);
+        header_ = std::move(parsed);
+        shard = &header_;
         ASSIGN(const auto architecture, header_.text("general.architecture"));
         if (!architecture || architecture->empty()) {
           return fail(ErrorKind::invalid_input,
@@ -53,9 +55,8 @@ class GgufModel final : public OpenedModel {
         }
         architecture_ = *architecture;
       }
-      const GgufHeader& shard = i == 0 ? header_ : header;
-      TRY(check_split(shard, static_cast<int64_t>(i)));
-      TRY(add_tensors(shard, static_cast<int>(i)));
+      TRY(check_split(*shard, static_cast<int64_t>(i)));
+      TRY(add_tensors(*shard, static_cast<int>(i)));
     }
     TRY(check_tensor_count());
     finish();

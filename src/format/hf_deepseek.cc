@@ -171,7 +171,7 @@ Json from_deepseek_config(const Json& json) {
   for (const auto& [own, theirs] : own_keys) {
     if (const Json* value = json.find(own)) out.set(theirs, *value);
   }
-  const auto value_or = [&](std::string_view key, Json absent) {
+  const auto value_or = [&](std::string_view key, const Json& absent) {
     const Json* value = member(json, key);
     return value == nullptr ? absent : *value;
   };

@@ -238,8 +238,8 @@ tl::unexpected<base::Error> HfModel::no_weights(const std::string& directory) co
 base::Result<void> HfModel::open_sharded(const std::string& directory, const ByteSource& index) {
   ASSIGN(const Json json, read_object(index, index_bytes_max));
   const Json* map = json.find("weight_map");
-  const auto bad = [&](std::string what, std::string why = "") {
-    return fail(ErrorKind::invalid_input, index.shown() + ": " + what, std::move(why));
+  const auto bad = [&](const std::string& what, const std::string& why = "") {
+    return fail(ErrorKind::invalid_input, index.shown() + ": " + what, why);
   };
   if (map == nullptr || !map->is_object() || map->as_object().empty()) {
     return bad("weight_map is missing or not an object of tensors");

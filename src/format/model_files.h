@@ -50,7 +50,8 @@ struct RopeScaling {
 // One decoder family, all its numbers checked against each other and against the tensors.
 struct ModelConfig {
   // "llama", "qwen2", "qwen3", "deepseek" (v1: experts, plain attention), "deepseek2" (V2, V3, R1,
-  // Kimi K2: latent attention), "janus" (a llama that sees and draws). What to compute follows from mla and moe, not from this name.
+  // Kimi K2: latent attention), "janus" (a llama that sees and draws). What to compute follows from
+  // mla, moe and janus, not from this name.
   std::string architecture;
   std::string name, license, quantization;  // for people; quantization: "Q4_K_M", "BF16"
   // With mla: kv_heads = heads, head_dim = qk_nope_dim + qk_rope_dim (only the rope part rotates).

@@ -23,7 +23,7 @@ class Probe {
   Probe(const Config& config, const RunnerOptions& options, const base::Clock& clock)
       : config_(config), options_(options), clock_(clock) {}
 
-  Result<void> run(const format::ModelFiles& files, std::vector<WeightItem> items,
+  Result<void> run(const format::ModelFiles& files, const std::vector<WeightItem>& items,
                    uint64_t place_bytes) {
     std::vector<int> layers;
     for (const WeightItem& item : items) {
@@ -31,8 +31,7 @@ class Probe {
     }
     const int used = config_.moe->experts_used;
     const uint64_t expert_bytes = place_bytes / layers.size();
-    std::vector<WeightItem> parts = items;
-    ASSIGN(const auto cache, ExpertCache::create(files, std::move(items), used));
+    ASSIGN(const auto cache, ExpertCache::create(files, items, used));
     base::SeededRandom random(1);
     std::vector<int> rows(config_.moe->experts);
     const int64_t until_ms = clock_.monotonic_ms() + measured_ms_max;
@@ -53,7 +52,7 @@ class Probe {
       }
       disk_seconds += seconds_since(began_ns);
       computed_bytes += static_cast<double>(expert_bytes) * used;
-      TRY(compute(parts, layer, order));
+      TRY(compute(items, layer, order));
     }
     disk_bytes = static_cast<double>(expert_bytes * cache->counts().read);
     return {};
@@ -111,7 +110,7 @@ Result<DiskEstimate> estimate_from_disk(const format::ModelFiles& files,
   std::erase_if(items, [](const WeightItem& item) { return item.expert_layer < 0; });
 
   Probe probe(config, options, clock);
-  TRY(probe.run(files, std::move(items), sizes.place_file_bytes));
+  TRY(probe.run(files, items, sizes.place_file_bytes));
   const double chosen = static_cast<double>(plan.expert_file_bytes) * config.moe->experts_used;
   DiskEstimate estimate;
   estimate.disk_bytes_per_s = probe.disk_bytes / probe.disk_seconds;

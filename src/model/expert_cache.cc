@@ -10,7 +10,7 @@ namespace model {
 using base::Result;
 
 Result<std::unique_ptr<ExpertCache>> ExpertCache::create(const format::ModelFiles& files,
-                                                         std::vector<WeightItem> items,
+                                                         const std::vector<WeightItem>& items,
                                                          int places) {
   CHECK(places > 0 && !items.empty(), "a cache of something");
   std::unique_ptr<ExpertCache> cache(new ExpertCache(files, places));

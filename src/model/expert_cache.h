@@ -38,7 +38,7 @@ class ExpertCache {
 
   // `items`: the experts' matrices of all layers, whose views this sets. `files` outlives it.
   static base::Result<std::unique_ptr<ExpertCache>> create(const format::ModelFiles& files,
-                                                           std::vector<WeightItem> items,
+                                                           const std::vector<WeightItem>& items,
                                                            int places);
   ~ExpertCache();
   ExpertCache(const ExpertCache&) = delete;

@@ -185,7 +185,7 @@ Result<Weights> load_weights(const format::ModelFiles& files, const Config& conf
   ASSIGN(weights.arena, tensor::WeightArena::create(arena_bytes_of(items)));
   TRY(Reader(files, load, pool).read(items, weights.arena));
   if (!experts.empty()) {
-    ASSIGN(weights.expert_cache, ExpertCache::create(files, std::move(experts), expert_places));
+    ASSIGN(weights.expert_cache, ExpertCache::create(files, experts, expert_places));
   }
   return weights;
 }

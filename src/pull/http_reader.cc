@@ -270,7 +270,7 @@ base::Error status_error(int status, const std::string& asked, bool had_token) {
                       : "accept the licence on the model's page and set HF_TOKEN to a token"};
   }
   if (status == 404 || status == 410) {
-    return {base::ErrorKind::not_found, "there is no " + asked, said,
+    return {base::ErrorKind::not_found, "there is no " + asked + " at the hub", said,
             "check the name; `nautile list --catalogue` shows known ones"};
   }
   if (status == 429) {

@@ -1,5 +1,5 @@
-// openai for npm, unchanged: pictures in both directions. A data: URL on stdin; a JSON line for each
-// case, as node_clients.mjs prints them. usage: node node_images.mjs URL KEY
+// openai for npm, unchanged: pictures in both directions. A data: URL on stdin; a JSON line a case,
+// as node_clients.mjs prints them. usage: node node_images.mjs URL KEY
 import { readFileSync } from "node:fs";
 import OpenAI from "openai";
 
