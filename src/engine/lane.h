@@ -37,10 +37,6 @@ struct LaneOptions {
   SpeculationMode speculation = SpeculationMode::automatic;
 };
 
-// A slice for pictures lasts as long as the step before leaves of gap_target_ms, within these;
-// alone on the machine, as long as a chunk of a prompt.
-inline constexpr double slice_ms_min = 15, slice_ms_max = 60, gap_target_ms = 150;
-
 class Lane {
  public:
   Lane(const ModelSource& source, std::unique_ptr<LoadedModel> loaded, LaneOptions options,

@@ -230,10 +230,7 @@ void Lane::advance_pictures(bool alone, bool computed, int64_t step_ns) {
   // The palette is for whoever draws; else it is made ready while nobody asks for anything.
   const bool with_palette = draws() && (sequences_.empty() || drawing);
   const bool had_palette = work_->palette() != nullptr;
-  const double left_ms = gap_target_ms - static_cast<double>(step_ns) * 1e-6;
-  const double slice_ms =
-      alone && !computed ? gap_target_ms : std::clamp(left_ms, slice_ms_min, slice_ms_max);
-  work_->advance(slice_ms, with_palette);
+  work_->advance(slice_ms(static_cast<double>(step_ns) * 1e-6, alone && !computed), with_palette);
   for (const PictureWork::Painted& painting : work_->take_painted()) {
     const auto found = std::find_if(sequences_.begin(), sequences_.end(), [&](const auto& s) {
       return static_cast<uint64_t>(s->arrival) == painting.owner;

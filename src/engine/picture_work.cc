@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
+
 namespace engine {
 namespace {
 
@@ -12,6 +14,10 @@ constexpr double slice_operations_max = 1e15;    // whatever a clock says
 constexpr size_t accounts_remembered_max = 1024;
 
 }  // namespace
+
+double slice_ms(double step_ms, bool free) {
+  return free ? gap_target_ms : std::clamp(gap_target_ms - step_ms, slice_ms_min, slice_ms_max);
+}
 
 PictureWork::PictureWork(model::PictureModel& model, const base::Clock& clock,
                          uint64_t cache_bytes_max)
@@ -149,6 +155,7 @@ bool PictureWork::begin_painting(bool with_palette) {
 }
 
 bool PictureWork::slice(Task& task, double milliseconds) {
+  CHECK(task.job, "the memory of one job of each kind was taken when the model was loaded");
   const uint64_t before = task.job->operations_left();
   const int64_t began = clock_.monotonic_ns();
   const double operations =

@@ -34,6 +34,12 @@ using Features = std::vector<float>;  // (tokens, hidden)
 
 inline constexpr uint64_t features_bytes_max = 64ull << 20;
 
+// How long the slice after a step may take: what the step left of gap_target_ms, which is what a
+// person whose answer is running may see between two tokens, within slice_ms_min and slice_ms_max.
+// `free`: nobody's tokens wait for it; then gap_target_ms, so that Stop is heard soon.
+inline constexpr double slice_ms_min = 15, slice_ms_max = 60, gap_target_ms = 150;
+double slice_ms(double step_ms, bool free);
+
 class PictureWork {
  public:
   PictureWork(model::PictureModel& model, const base::Clock& clock,

@@ -159,6 +159,13 @@ TEST(PictureWork, APaletteHalfWayWaitsWhileNobodyDraws) {
   EXPECT_EQ(b.model.palettes, 1);
 }
 
+TEST(PictureWork, ASliceLeavesTheGapBetweenTokensSmall) {
+  EXPECT_EQ(slice_ms(40, false), slice_ms_max);
+  EXPECT_EQ(slice_ms(110, false), 40);
+  EXPECT_EQ(slice_ms(500, false), slice_ms_min);
+  EXPECT_EQ(slice_ms(0, true), gap_target_ms);
+}
+
 // Slices follow the measured speed, down to one unit.
 TEST(PictureWork, SlicesAreCutByWhatWasMeasured) {
   Bench b;
