@@ -33,7 +33,7 @@ class EventStreams {
 
   // `once`: ends after the end frame of the only generation that is followed.
   void open(const Call& call, std::vector<Follow> follows, bool once);
-  void state(std::string_view what);     // to all: "conversations", "models"
+  void state(std::string_view what);      // to all: "conversations", "models"
   void tell_all(std::string_view frame);  // a frame of its own, to all
   // What every new stream is told first; empty: nothing.
   void greet_with(std::function<std::string()> greeting) { greeting_ = std::move(greeting); }

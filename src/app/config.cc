@@ -104,8 +104,8 @@ const std::vector<SettingSpec>& setting_specs() {
       {Kind::text, "language", "auto", 0, 0,
        "language of the terminal (auto is that of the system)", "auto, en, fr"},
       {Kind::text, "page-pull", "auto", 0, 0,
-       "whether the site's owner may fetch models from the page: any, those of the catalogue, none; "
-       "auto: on where only this machine is served",
+       "what the site's owner may fetch from the page: every model (on), those of the catalogue, "
+       "none (off); auto: on where only this machine is served",
        "auto, on, catalogue, off"},
       {Kind::text, "hf-endpoint", "https://huggingface.co", 0, 0,
        "where `pull hf:…` asks: the hub or a mirror of it"},

@@ -346,7 +346,7 @@ def test_a_file_that_is_no_model_is_left_out_with_its_reason(home, make_hub, mak
     failed = site.until_state("failed", "done")
     assert failed["state"] == "failed" and not failed["resumable"], failed
     assert failed["error"]["what"]
-    unusable = site.until(lambda: site.get("/site/session")["unusable"], "the list of unusable ones")
+    unusable = site.until(lambda: site.get("/site/session")["unusable"], "the unusable ones")
     assert unusable[0]["id"] == MODEL and unusable[0]["error"]["what"]
 
 

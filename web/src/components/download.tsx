@@ -1,7 +1,16 @@
 /** The one download of the server: its bar, its numbers, its buttons, and how it ended. */
 import { bytes, duration, t } from '../i18n';
 import { newChat } from '../stores/chat';
-import { amounts, asking, inLanguage, isRunning, pausePull, pull, share, startPull } from '../stores/pulls';
+import {
+  amounts,
+  asking,
+  inLanguage,
+  isRunning,
+  pausePull,
+  pull,
+  share,
+  startPull,
+} from '../stores/pulls';
 import { setPrefs } from '../stores/prefs';
 import { navigate } from '../stores/router';
 import { models } from '../stores/session';
@@ -102,7 +111,9 @@ export function Download() {
         {now.name}
       </h2>
       {stateWords(now) !== '' && <p>{stateWords(now)}</p>}
-      {numbered && <Bar fraction={fraction} label={t('pull.bar', { model: now.name })} text={text} />}
+      {numbered && (
+        <Bar fraction={fraction} label={t('pull.bar', { model: now.name })} text={text} />
+      )}
       {numbered && <Numbers now={now} />}
       <Failure now={now} />
       <div class="row wrap">

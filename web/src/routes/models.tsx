@@ -22,6 +22,11 @@ import { model, models, unusable } from '../stores/session';
 import { drawer } from '../stores/ui';
 import type { Catalogue, CatalogueRow } from '../services/wire';
 
+function Use({ id, name }: { id: string; name: string }) {
+  const label = t('models.use');
+  return <Button label={label} name={`${label}: ${name}`} onClick={() => useModel(id)} />;
+}
+
 function Installed() {
   const now = model.value;
   return (
@@ -33,12 +38,14 @@ function Installed() {
           <li key={m.id} class="model-row">
             <div class="model-what">
               <h3 dir="auto">{m.name}</h3>
-              <p class="note">{[m.starter && t('models.demo'), facts(m)].filter(Boolean).join(' · ')}</p>
+              <p class="note">
+                {[m.starter && t('models.demo'), facts(m)].filter(Boolean).join(' · ')}
+              </p>
             </div>
             {m.id === now?.id ? (
               <span class="note">{t('models.chosen')}</span>
             ) : (
-              <Button label={t('models.use')} name={`${t('models.use')}: ${m.name}`} onClick={() => useModel(m.id)} />
+              <Use id={m.id} name={m.name} />
             )}
           </li>
         ))}
@@ -88,9 +95,7 @@ function Action({ row, machine }: { row: CatalogueRow; machine: Catalogue }) {
   const why = hindrance(row, machine);
   const id = row.installed;
   if (id !== null && models.value.some((m) => m.id === id)) {
-    return (
-      <Button label={t('models.use')} name={`${t('models.use')}: ${row.name}`} onClick={() => useModel(id)} />
-    );
+    return <Use id={id} name={row.name} />;
   }
   if (id !== null) return <span class="note">{t('cat.installed')}</span>;
   if (why !== '') return null;
