@@ -128,9 +128,8 @@ test.describe('where the page may fetch', () => {
       await expect(row(chat, name).getByRole('button')).toHaveCount(0);
     }
     const giant = row(chat, 'DeepSeek-R1').last();
-    await expect(chat.locator('.model-row', { hasText: 'most of it stays on the disk' })).toHaveCount(
-      1,
-    );
+    const fromDisk = { hasText: 'most of it stays on the disk' };
+    await expect(chat.locator('.model-row', fromDisk)).toHaveCount(1);
     await expect(giant).toBeVisible();
   });
 
