@@ -4,7 +4,7 @@ import json
 
 import pytest
 import servers
-from test_commands import assert_refused, nautile
+from test_commands import assert_refused, home, nautile  # noqa: F401 (a fixture)
 
 JANUS = servers.ROOT / "tests" / "golden" / "model" / "janus-hf"
 ABSOLUTE = 2e-4
