@@ -26,7 +26,8 @@ import torch.nn.functional as F
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HIDDEN, WIDTH, LAYERS, HEADS, FFN, PATCH, SIDE = 2048, 1024, 24, 16, 4096, 16, 384
-CODES, CODE_WIDTH, LATENT, GRID, CHANNELS, MULTIPLIERS, RES = 16384, 8, 256, 24, 128, (1, 1, 2, 2, 4), 2
+CODES, CODE_WIDTH, LATENT, GRID = 16384, 8, 256, 24
+CHANNELS, MULTIPLIERS, RES = 128, (1, 1, 2, 2, 4), 2
 TOKENS = (SIDE // PATCH) ** 2
 
 
@@ -62,7 +63,8 @@ class Weights:
                 centre, width = 1.0, 0.2
             with np.errstate(over="ignore"):
                 i = np.arange(math.prod(shape), dtype=np.uint64) + seed_of(name)
-            number = (mix(i) >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - np.float32(1)
+            number = (mix(i) >> np.uint64(40)).astype(np.float32)
+            number = number / np.float32(1 << 23) - np.float32(1)
             value = np.float32(centre) + np.float32(width) * number
             made = torch.from_numpy(value).reshape(shape).to(torch.bfloat16)
             self.made[name] = made.float()
@@ -160,7 +162,8 @@ def decoder(w, dtype, memory_format):
         x = F.conv2d(x, *conv_in, padding=1)
         for step in steps:
             x = step(x)
-        return F.conv2d(F.silu(F.group_norm(x, 32, *norm_out, 1e-6)), *conv_out, padding=1)[0].float()
+        x = F.silu(F.group_norm(x, 32, *norm_out, 1e-6))
+        return F.conv2d(x, *conv_out, padding=1)[0].float()
 
     return run
 
@@ -249,8 +252,8 @@ def main():
             row = measure(part, inputs[part], ours, args)
             theirs, mine = (statistics.median(row[side]) for side in ("pytorch", "nautile"))
             ratios = [a / b for a, b in zip(row["pytorch"], row["nautile"])]
-            print(f"| {part} | {row['form']} | {theirs:.2f} / {mine:.2f} | **{theirs / mine:.2f}×** "
-                  f"({min(ratios):.2f}–{max(ratios):.2f}) |", flush=True)
+            print(f"| {part} | {row['form']} | {theirs:.2f} / {mine:.2f} | "
+                  f"**{theirs / mine:.2f}×** ({min(ratios):.2f}–{max(ratios):.2f}) |", flush=True)
             if args.check:
                 print(f"\n{part}: worst difference {row['worst']:.2e}, root mean square "
                       f"{row['rms']:.2e}, deviation of the result {row['deviation']:.2f}\n")
