@@ -79,9 +79,8 @@ TEST(AdmitWish, NamesAndReferencesOfTheNetworkOnly) {
   EXPECT_TRUE(admit_wish(by_name->reference)->in_catalogue);
   EXPECT_FALSE(admit_wish("hf:org/R1-GGUF:Q8_0")->in_catalogue);
   EXPECT_EQ(admit_wish("ollama:deepseek-r1")->reference, "ollama:deepseek-r1:latest");
-  for (const char* bad :
-       {"", "file:/etc/passwd", "/etc/passwd", "http://host/x", "hf:", "hf:org", "hf:org/..",
-        "hf:org/x@../y", "hf:o rg/x", "ollama:a/b/c", "Janus-Pro-7B", "janus-1b"}) {
+  for (const char* bad : {"", "file:/etc/passwd", "/etc/passwd", "http://host/x", "hf:", "hf:org",
+                          "hf:org/..", "hf:org/x@../y", "hf:o rg/x", "ollama:a/b/c"}) {
     EXPECT_FALSE(admit_wish(bad).has_value()) << bad;
   }
   EXPECT_FALSE(admit_wish("hf:org/" + std::string(300, 'x')).has_value());

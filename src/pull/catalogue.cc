@@ -63,9 +63,9 @@ const std::vector<CatalogueModel>& catalogue() {
       {"DeepSeek-R1-UD-IQ1_S", "r1-iq1", "hf:unsloth/DeepSeek-R1-GGUF:UD-IQ1_S", "MIT", 131, 671.03,
        36.6, 70'272, false},
       {"Janus-Pro-1B", "janus-1b", "hf:deepseek-community/Janus-Pro-1B:safetensors",
-       "DeepSeek Model License", 3.9, 2.09, 1.65, 196'608, false, false},
+       "DeepSeek Model License", 3.9, 2.09, 1.65, 196'608, false},
       {"Janus-Pro-7B", "janus-7b", "hf:deepseek-community/Janus-Pro-7B:safetensors",
-       "DeepSeek Model License", 13.8, 7.42, 6.91, 491'520, false, false},
+       "DeepSeek Model License", 13.8, 7.42, 6.91, 491'520, false},
   };
   return models;
 }

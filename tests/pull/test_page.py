@@ -385,7 +385,7 @@ def test_what_may_be_asked_for(home, hub, make_site):
     home.endpoint = hub.url
     reached, free = held(hub)
     site = make_site()
-    for reference in ("file:/etc/passwd", "/etc/passwd", "http://127.0.0.1/x", "janus-1b", "hf:x",
+    for reference in ("file:/etc/passwd", "/etc/passwd", "http://127.0.0.1/x", "hf:x",
                       "hf:org/../x", "--from=/etc"):
         status, body = site.pull(reference)
         assert status == 400 and body["reason"] == "pull_reference", (reference, body)
