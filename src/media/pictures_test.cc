@@ -220,6 +220,8 @@ uint64_t memory_now(std::string_view field) {
 // What a phone makes is welcome: time of the processor and memory as pictures.h promises.
 TEST(Fit, LargePicturesStayWithinTheLimits) {
   if (base::sanitized) return;  // a sanitizer multiplies both
+  auto reader = start_picture_reader();
+  ASSERT_TRUE(reader.has_value());
   const std::pair<const char*, std::string> files[] = {
       {"12 MP", samples::jpeg({.width = 4000, .height = 3000})},
       {"12 MP, turned",
@@ -243,6 +245,10 @@ TEST(Fit, LargePicturesStayWithinTheLimits) {
                 static_cast<double>(peak) / (1 << 20));
     EXPECT_LT(took * 1000, read_ms_max) << what;
     EXPECT_LT(peak, child_memory_max) << what;
+    // In the child the limit is one of address space, and it is enforced.
+    const auto confined = (*reader)->fit(bytes_of(file), Fit{});
+    ASSERT_TRUE(confined.has_value()) << what << ": " << confined.error().message();
+    EXPECT_EQ(*confined, *canvas) << what;
     // Nearly the same picture, whatever way it took: the corners of what is shown.
     const bool turned = std::string_view(what).find("turned") != std::string_view::npos;
     const uint8_t* corner = canvas->data() + (turned ? (0 * 384 + 60) : (60 * 384 + 10)) * 3;
