@@ -124,7 +124,8 @@ void answer_file_or_404(Context& context, Call& call) {
 
 void add_page_routes(Context& context, std::vector<Route>& routes) {
   const auto shell = [&context](Call& call) { answer_shell(context, call); };
-  for (const char* path : {"/", "/signin", "/c/{id}", "/settings", "/settings/{page}", "/models"}) {
+  for (const char* path :
+       {"/", "/signin", "/c/{id}", "/settings", "/settings/{page}", "/catalogue"}) {
     routes.push_back({"GET", path, Access::open, false, shell});
   }
   // Once somebody owns the server there is nothing to set up, for nobody to find.

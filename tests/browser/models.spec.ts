@@ -38,7 +38,7 @@ test.describe('where the page may fetch', () => {
   test('from the starter model to the one that the machine can hold', async ({ chat, server }) => {
     await expect(chat.locator('.empty')).toContainText('small demonstration model, not DeepSeek');
     await openModels(chat);
-    await expect(chat).toHaveURL(`${server.origin}/models`);
+    await expect(chat).toHaveURL(`${server.origin}/catalogue`);
     const first = chat.locator('.model-list').first().locator('.model-row').first();
     await expect(first).toContainText(proposed);
     await expect(first).toContainText('Largest for this machine');
@@ -151,7 +151,7 @@ test.describe('where the page may fetch', () => {
 
   test('two tabs see one download', async ({ chat, server, context }) => {
     const other = await context.newPage();
-    await other.goto(`${server.origin}/models`);
+    await other.goto(`${server.origin}/catalogue`);
     await expect(other.locator('.model-row').first()).toBeVisible();
     await openModels(chat);
     await download(chat, proposed);
@@ -178,7 +178,7 @@ test.describe('where the page may fetch', () => {
     await page.locator('.code-input').fill(server.code);
     await page.locator('.code-input').press('Enter');
     await openModels(page);
-    await expect(page).toHaveURL(`${server.origin}/models`);
+    await expect(page).toHaveURL(`${server.origin}/catalogue`);
   });
 });
 

@@ -16,7 +16,7 @@ import { navigate } from '../stores/router';
 import { models } from '../stores/session';
 import type { Pull } from '../services/wire';
 import { Button } from './button';
-import { Bar } from './progress';
+import { Bar, percentOf } from './progress';
 
 export function useModel(id: string): void {
   setPrefs({ model: id });
@@ -104,7 +104,7 @@ export function Download() {
   if (now === null) return null;
   const fraction = share(now);
   const numbered = now.bytes_total > 0 && now.state !== 'done';
-  const text = `${t('percent', { p: Math.floor(100 * fraction) })}, ${amounts(now)}`;
+  const text = `${t('percent', { p: percentOf(fraction) })}, ${amounts(now)}`;
   return (
     <section class={`card pull ${now.state}`} aria-labelledby="pull-name">
       <h2 id="pull-name" dir="auto">

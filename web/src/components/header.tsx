@@ -54,7 +54,7 @@ function ModelMenu() {
               <small>{facts(m)}</small>
             </button>
           ))}
-          <button type="button" role="menuitem" onClick={() => (close(), navigate('/models'))}>
+          <button type="button" role="menuitem" onClick={() => (close(), navigate('/catalogue'))}>
             {t('models.more')}
           </button>
         </>

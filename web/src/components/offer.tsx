@@ -1,5 +1,6 @@
 /** Where a demonstration model or none answers: the way to a real one, as a button or a command. */
 import { t } from '../i18n';
+import { percentOf } from './progress';
 import { isRunning, pull, rules, share } from '../stores/pulls';
 import { navigate } from '../stores/router';
 import { session } from '../stores/session';
@@ -21,7 +22,7 @@ export function pullCommand(): string {
 
 export function percent(): string {
   const now = pull.value;
-  return now === null ? '' : t('percent', { p: Math.floor(100 * share(now)) });
+  return now === null ? '' : t('percent', { p: percentOf(share(now)) });
 }
 
 interface OfferProps {
@@ -38,7 +39,7 @@ export function Offer({ kind, onLeave }: OfferProps) {
     : t('pull.get', { model: proposed });
   const open = (): void => {
     onLeave?.();
-    navigate('/models');
+    navigate('/catalogue');
   };
   return (
     <button type="button" class={`button ${kind}`} onClick={open}>

@@ -34,7 +34,7 @@ function commands(): Command[] {
       label: t('palette.model', { model: m.name }),
       run: () => setPrefs({ model: m.id }),
     })),
-    { id: 'models', label: t('models.page'), run: () => navigate('/models') },
+    { id: 'models', label: t('models.page'), run: () => navigate('/catalogue') },
     { id: 'settings', label: t('settings'), run: () => navigate('/settings') },
     theme('light'),
     theme('dark'),

@@ -12,8 +12,13 @@ interface BarProps {
   text?: string; // what is read out in place of the number
 }
 
+/** Rounded, but 100 of the whole alone. */
+export function percentOf(fraction: number): number {
+  return fraction >= 1 ? 100 : Math.min(99, Math.round(100 * Math.max(0, fraction)));
+}
+
 export function Bar({ fraction, label, text }: BarProps) {
-  const percent = Math.round(100 * Math.min(1, Math.max(0, fraction)));
+  const percent = percentOf(fraction);
   return (
     <div
       class="bar"

@@ -236,17 +236,20 @@ function Inside({ phone }: { phone: boolean }) {
     drawer.value = false;
     navigate(to);
   };
-  const link = (page: 'models' | 'settings', icon: IconName, words: string) => (
-    <a
-      class="history-row"
-      href={`/${page}`}
-      aria-current={route.value.page === page ? 'page' : undefined}
-      onClick={open(`/${page}`)}
-    >
-      <Icon name={icon} />
-      <span>{words}</span>
-    </a>
-  );
+  const link = (page: 'models' | 'settings', icon: IconName, words: string) => {
+    const to = page === 'models' ? '/catalogue' : '/settings';
+    return (
+      <a
+        class="history-row"
+        href={to}
+        aria-current={route.value.page === page ? 'page' : undefined}
+        onClick={open(to)}
+      >
+        <Icon name={icon} />
+        <span>{words}</span>
+      </a>
+    );
+  };
   const start = (): void => {
     drawer.value = false;
     newChat();

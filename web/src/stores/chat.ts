@@ -54,12 +54,14 @@ export const readyElsewhere = signal(false);
 let blank = new Conversation(newId());
 const blankVersion = signal(0);
 
+let shown = blank; // the last one whose page was open: the settings lead back to it
+
 /** The conversation that the address names; a new one has its id from the start. */
 export const current = computed<Conversation>(() => {
   blankVersion.value;
   const at = route.value;
-  if (at.page !== 'chat' || at.conversation === null) return blank;
-  return get(at.conversation);
+  if (at.page !== 'chat') return blank;
+  return (shown = at.conversation === null ? blank : get(at.conversation));
 });
 
 function get(id: string): Conversation {
@@ -93,8 +95,7 @@ export function newChat(): void {
 }
 
 export function backToChat(): void {
-  const open = current.peek();
-  navigate(open.path.peek().length > 0 ? `/c/${open.id}` : '/');
+  navigate(shown.path.peek().length > 0 ? `/c/${shown.id}` : '/');
 }
 
 /** False if the server has no such conversation. */

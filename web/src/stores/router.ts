@@ -20,7 +20,8 @@ export const route = computed<Route>(() => {
   if (parts[0] === 'setup') return { page: 'setup' };
   if (parts[0] === 'signin') return { page: 'signin' };
   if (parts[0] === 'settings') return { page: 'settings', section: parts[1] ?? 'appearance' };
-  if (parts[0] === 'models' && parts.length === 1) return { page: 'models' };
+  // Not /models: that is the API's list, at the root as DeepSeek has it.
+  if (parts[0] === 'catalogue' && parts.length === 1) return { page: 'models' };
   return { page: 'unknown' };
 });
 
