@@ -86,6 +86,7 @@ test.describe('where the page may fetch', () => {
     await expect(card(chat)).toContainText('is here. It is opened as soon as no answer');
     await expect(row(chat, 'DeepSeek-R1-Distill-Qwen-14B').getByRole('button')).toBeDisabled();
     await chat.getByRole('button', { name: 'Back to the chat' }).click();
+    await canStop(chat);
     await chat.locator('.send.stop').click();
     await ended(chat);
     await chat.getByRole('link', { name: 'Models' }).click();
