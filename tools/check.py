@@ -5,7 +5,7 @@ usage: ./check [TIER...]      without a tier: all but `real` and `lint`
 
   fast     formatting, tidy, unit tests, goldens of tiny models (the inner loop)
   isa      the same models on the lesser instruction sets that this machine has; the starter's
-           fidelity and the invariance of rows on the best one
+           fidelity, the invariance of rows and of whole answers on the best one
   http     the real program with the starter model, spoken to by the public client libraries;
            `nautile pull` against a hub that misbehaves
   browser  the site in Chromium: journeys, accessibility, screenshots under build/screenshots
@@ -36,7 +36,10 @@ BUILD = ROOT / "build" / "check"
 LOGS = BUILD / "logs"
 FETCHED = pathlib.Path(os.environ.get("NAUTILE_FETCH_DIR") or ROOT / "build" / "fetched")
 FUZZ_RUNS = 4_000
-SLOW_TESTS = "Starter.*:*RowDoesNotDependOn*"  # a minute each: they belong to the isa tier
+# A quarter of a minute to a minute each: they belong to the isa tier.
+SLOW_TESTS = ":".join([
+    "Starter.*", "*RowDoesNotDependOn*", "*/Invariance.*", "Speculation.OnAndOffGiveTheSameTokens",
+    "ExpertsOnDisk.TokensAreThoseOfTheModelInMemory", "Scheduler.EverythingEndsUnderRandomLoad"])
 TIERS = ["fast", "isa", "http", "browser", "attack", "asan", "fuzz", "tsan"]
 OPTIONAL = ["real", "lint"]
 SAN_FLAGS = "-O1"
@@ -215,8 +218,9 @@ def tier_isa():
         return
     env = {"NAUTILE_FETCH_DIR": str(FETCHED)}
     *lesser, best = machine_isas()  # the fast tier takes the best
-    side_by_side([(gtest, f"slow model_test with {best}", BUILD / "model_test",
-                   dict(env, NAUTILE_ISA=best), [f"--gtest_filter={SLOW_TESTS}"])] +
+    side_by_side([(gtest, f"slow {name} with {best}", BUILD / name,
+                   dict(env, NAUTILE_ISA=best), [f"--gtest_filter={SLOW_TESTS}"])
+                  for name in ("model_test", "engine_test")] +
                  [(gtest, f"{name} with {isa}", BUILD / name,
                    dict(env, NAUTILE_ISA=isa, NAUTILE_SLOW_MACHINE="1"),
                    ["--gtest_filter=-Starter.*"])
