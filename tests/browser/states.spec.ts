@@ -174,6 +174,7 @@ for (const how of looks) {
       await look(chat, how, 'confirm');
       await chat.keyboard.press('Escape');
       await send(chat, '/script stream 30 tokens; hold');
+      await expect(chat.locator('.message.user').last()).toContainText('hold');
       await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+\s+){20}/);
       await server.kill('SIGTERM');
       await expect(lastAnswer(chat).locator('.trouble.cut')).toBeVisible();

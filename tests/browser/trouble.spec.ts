@@ -143,7 +143,7 @@ test.describe('no model', () => {
 test.describe('no usable model', () => {
   test.use({ serverArgs: ['--unusable'] });
   test('the page names the file, the reason and what to do', async ({ chat }) => {
-    const reason = /notes\s*notes\.gguf is no GGUF file: it begins .+ Download the model again\./;
+    const reason = /notes\s*notes\.gguf is no GGUF file \(it begins .+\)\. Download the model/;
     await expect(chat.locator('.empty')).toContainText('None of the models here can be used.');
     await expect(chat.locator('.empty')).not.toContainText('No model is installed');
     await expect(chat.locator('.unusable li')).toHaveText(reason);
