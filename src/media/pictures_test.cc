@@ -282,8 +282,9 @@ TEST(EncodePng, RefusesWhatTheFormatCannotHold) {
 
 // Columns given row by row are what the weights say, whatever their number.
 TEST(Resample, ColumnsComeOutAsTheirSums) {
-  for (const auto& [in, out] :
+  for (const auto& sizes :
        {std::pair{1, 1}, {1, 40}, {40, 1}, {7, 5}, {5, 7}, {400, 14}, {3, 96}, {96, 96}}) {
+    const int in = sizes.first, out = sizes.second;
     for (const bool turned : {false, true}) {
       const Taps plain = bicubic_taps(in, out);
       const Taps taps = turned ? reversed(plain) : plain;
