@@ -61,8 +61,9 @@ TEST(TorchBin, ReadsWhatPyTorchWrites) {
   const auto& wanted = json->find("tensors")->as_object();
   ASSERT_EQ(entries->size(), wanted.size());
   for (const auto& [name, expected] : wanted) {
-    const auto found = std::find_if(entries->begin(), entries->end(),
-                                    [&](const auto& entry) { return entry.name == name; });
+    const auto found =
+        std::find_if(entries->begin(), entries->end(),
+                     [&, wanted_name = name](const auto& e) { return e.name == wanted_name; });
     ASSERT_NE(found, entries->end()) << name;
     std::vector<uint64_t> shape;
     for (const auto& n : expected.as_array()[1].as_array()) {
