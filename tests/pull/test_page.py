@@ -28,6 +28,9 @@ WISH = "r1-1.5b"
 WAIT_S = 60
 
 
+STARTS_MAX = 20
+
+
 class Site:
     """The server on a home, and its owner's browser."""
 
@@ -264,6 +267,16 @@ def test_the_gate_is_killed(home, hub, make_site):
     site.until(lambda: MODEL in site.models(), "the model in the list")
 
 
+def start_again(site):
+    """A start that follows a kill at once may find what the killed one held; a later one does not."""
+    for _ in range(STARTS_MAX):
+        try:
+            return site.start()
+        except AssertionError:
+            site.process.wait()
+    return site.start()
+
+
 def test_the_whole_server_is_killed(home, hub, make_site, large):
     home.endpoint = hub.url
     reached, free = held(hub, after=len(large) // 2)
@@ -278,7 +291,7 @@ def test_the_whole_server_is_killed(home, hub, make_site, large):
             f"/proc/{pid}/stat").read_text(), "the end of a process")
     free.set()
     hub.before = lambda request: None
-    site.start()
+    start_again(site)
     paused = site.until(site.current, "what was kept")
     assert paused["state"] == "paused" and paused["name"] == "DeepSeek-R1-Distill-Qwen-1.5B"
     assert site.pull(paused["reference"])[0] == 202
