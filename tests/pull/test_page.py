@@ -268,7 +268,7 @@ def test_the_gate_is_killed(home, hub, make_site):
 
 
 def start_again(site):
-    """A start that follows a kill at once may find what the killed one held; a later one does not."""
+    """A start right after a kill may find what the killed one held; a later one does not."""
     for _ in range(STARTS_MAX):
         try:
             return site.start()
