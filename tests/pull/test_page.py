@@ -28,9 +28,6 @@ WISH = "r1-1.5b"
 WAIT_S = 60
 
 
-STARTS_MAX = 20
-
-
 class Site:
     """The server on a home, and its owner's browser."""
 
@@ -44,9 +41,11 @@ class Site:
     def start(self):
         self.process = self.home.start("serve", "--listen", "127.0.0.1:0", "--log-level", "info",
                                        *self.flags)
+        # Each reader keeps to its process: that of a killed one may end after the next start.
         self.lines, self.errors = queue.Queue(), []
-        threading.Thread(target=self._read, daemon=True).start()
-        threading.Thread(target=lambda: self.errors.extend(self.process.stderr),
+        threading.Thread(target=self._read, args=(self.process.stdout, self.lines),
+                         daemon=True).start()
+        threading.Thread(target=self.errors.extend, args=(self.process.stderr,),
                          daemon=True).start()
         self.port = int(self.line(r"http://127\.0\.0\.1:(\d+)"))
         self.code = self.line(r": ([0-9A-Z]{4}-[0-9A-Z]{4})")
@@ -55,10 +54,11 @@ class Site:
             assert response.status == 200
             self.cookie = response.getheader("set-cookie").split(";")[0]
 
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.put(line)
-        self.lines.put(None)
+    @staticmethod
+    def _read(stdout, lines):
+        for line in stdout:
+            lines.put(line)
+        lines.put(None)
 
     def line(self, pattern):
         while (line := self.lines.get(timeout=WAIT_S)) is not None:
@@ -267,31 +267,20 @@ def test_the_gate_is_killed(home, hub, make_site):
     site.until(lambda: MODEL in site.models(), "the model in the list")
 
 
-def start_again(site):
-    """A start right after a kill may find what the killed one held; a later one does not."""
-    for _ in range(STARTS_MAX):
-        try:
-            return site.start()
-        except AssertionError:
-            site.process.wait()
-    return site.start()
-
-
 def test_the_whole_server_is_killed(home, hub, make_site, large):
     home.endpoint = hub.url
     reached, free = held(hub, after=len(large) // 2)
     site = make_site()
     site.pull(WISH)
     assert reached.wait(WAIT_S)
-    processes = [site.pid(name) for name in ("pull", "gate", "engine", "pictures")]
+    puller = site.pid("pull")
     site.until(lambda: site.current()["state"] == "fetching", "fetching")
     site.stop(signal.SIGKILL)
-    for pid in processes:  # they end with the supervisor, and hold its files until then
-        site.until(lambda pid=pid: not pathlib.Path(f"/proc/{pid}").exists() or "Z" in pathlib.Path(
-            f"/proc/{pid}/stat").read_text(), "the end of a process")
+    site.until(lambda: not pathlib.Path(f"/proc/{puller}").exists() or "Z" in pathlib.Path(
+        f"/proc/{puller}/stat").read_text(), "the puller's end")
     free.set()
     hub.before = lambda request: None
-    start_again(site)
+    site.start()
     paused = site.until(site.current, "what was kept")
     assert paused["state"] == "paused" and paused["name"] == "DeepSeek-R1-Distill-Qwen-1.5B"
     assert site.pull(paused["reference"])[0] == 202
