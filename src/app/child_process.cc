@@ -55,18 +55,6 @@ base::Result<FdPair> make_pair(int type) {
 
 }  // namespace
 
-Fd& Fd::operator=(Fd&& other) noexcept {
-  if (this != &other) {
-    reset();
-    fd_ = other.release();
-  }
-  return *this;
-}
-int Fd::release() { return std::exchange(fd_, -1); }
-void Fd::reset() {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-}
-
 base::Result<FdPair> stream_pair() { return make_pair(SOCK_STREAM); }
 base::Result<FdPair> message_pair() { return make_pair(SOCK_SEQPACKET); }
 
@@ -105,51 +93,19 @@ base::Result<pid_t> start_child(const char* verb, const std::vector<int>& fds) {
 }
 
 bool send_message(int socket, const base::Json& json, int fd_to_pass) {
-  std::string text = json.dump();
-  iovec part{text.data(), text.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  if (fd_to_pass >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(header), &fd_to_pass, sizeof(int));
-  }
-  return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
-         static_cast<ssize_t>(text.size());
+  const std::string text = json.dump();
+  return base::send_message(socket, text.data(), text.size(), fd_to_pass) == base::Sent::yes;
 }
 
 std::optional<ReceivedMessage> receive_message(int socket) {
   for (;;) {
     std::string text(message_bytes_max, '\0');
-    iovec part{text.data(), text.size()};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    const ssize_t got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return std::nullopt;
-    ReceivedMessage received;
-    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-         header = CMSG_NXTHDR(&message, header)) {
-      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(header), sizeof(int));
-      received.fd = Fd(fd);
-    }
-    text.resize(static_cast<size_t>(got));
+    auto got = base::receive_message(socket, text.data(), text.size(), base::Wait::yes);
+    if (got.what != base::ReceivedBytes::What::message) return std::nullopt;
+    text.resize(got.count);
     auto json = base::parse_json(text, "a message between our processes");
     if (!json) continue;  // the gate is not trusted to write well-formed messages
-    received.json = std::move(*json);
-    return received;
+    return ReceivedMessage{std::move(*json), std::move(got.fd)};
   }
 }
 

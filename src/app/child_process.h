@@ -10,27 +10,13 @@
 #include <sys/types.h>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/json.h"
 #include "base/result.h"
 
 namespace app {
 
-// Owns a descriptor.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(other.release()) {}
-  Fd& operator=(Fd&& other) noexcept;
-  ~Fd() { reset(); }
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-  int release();
-  void reset();
-
- private:
-  int fd_ = -1;
-};
+using Fd = base::Descriptor;
 
 struct FdPair {
   Fd ours, theirs;

@@ -223,7 +223,7 @@ TEST(Keeper, RefusesRequestsThatAreNone) {
   request.magic ^= 1, ++request.id;
   EXPECT_EQ(send_one(socket, request, open.get()), Sent::yes);
   EXPECT_TRUE(expect_reply(socket, ReplyKind::malformed));
-  EXPECT_EQ(send_bytes(socket, "x", 1, open.get()), Sent::yes);
+  EXPECT_EQ(base::send_message(socket, "x", 1, open.get()), Sent::yes);
   // A canvas of no size: the child refuses it.
   request.magic ^= 1, ++request.id, request.side = -5;
   EXPECT_EQ(send_one(socket, request, open.get()), Sent::yes);

@@ -16,6 +16,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/descriptor.h"
 #include "media/fit.h"
 
 namespace media {
@@ -45,40 +46,25 @@ inline constexpr uint32_t error_text_bytes_max = 1024;  // of each part
 inline constexpr uint64_t result_bytes_max =
     sizeof(ResultHead) + uint64_t{fit_side_max} * fit_side_max * 3;
 
-// Owns a descriptor.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor() { reset(); }
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-  void reset();
-
- private:
-  int fd_ = -1;
-};
-
-enum class Sent { yes, full, gone };
+using base::Descriptor;
+using base::Sent;
 enum class Received { yes, nothing, gone };  // nothing: none is there, or one of a wrong size
 
 // Never block.
-Sent send_bytes(int socket, const void* bytes, size_t count, int fd);
-Received receive_bytes(int socket, void* bytes, size_t count, Descriptor* fd);
-
 template <class T>
 requires std::is_trivially_copyable_v<T> Sent send_one(int socket, const T& value, int fd = -1) {
-  return send_bytes(socket, &value, sizeof(T), fd);
+  return base::send_message(socket, &value, sizeof(T), fd);
 }
 template <class T>
 requires std::is_trivially_copyable_v<T> Received receive_one(int socket, T* value,
                                                               Descriptor* fd) {
-  return receive_bytes(socket, value, sizeof(T), fd);
+  using What = base::ReceivedBytes::What;
+  base::ReceivedBytes got = base::receive_message(socket, value, sizeof(T), base::Wait::no);
+  if (got.what != What::message) {
+    return got.what == What::gone ? Received::gone : Received::nothing;
+  }
+  *fd = std::move(got.fd);
+  return got.whole && got.count == sizeof(T) ? Received::yes : Received::nothing;
 }
 
 }  // namespace media

@@ -1,17 +1,17 @@
-#include "media/messages.h"
+#include "base/descriptor.h"
 
 #include <cerrno>
 #include <cstring>
 #include <sys/socket.h>
 #include <unistd.h>
 
-namespace media {
+namespace base {
 
 void Descriptor::reset() {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (fd_ >= 0) ::close(release());
 }
 
-Sent send_bytes(int socket, const void* bytes, size_t count, int fd) {
+Sent send_message(int socket, const void* bytes, size_t count, int fd) {
   iovec part{const_cast<void*>(bytes), count};
   msghdr message{};
   message.msg_iov = &part;
@@ -35,32 +35,36 @@ Sent send_bytes(int socket, const void* bytes, size_t count, int fd) {
                                                                                    : Sent::gone;
 }
 
-Received receive_bytes(int socket, void* bytes, size_t count, Descriptor* fd) {
-  iovec part{bytes, count};
+ReceivedBytes receive_message(int socket, void* buffer, size_t room, Wait wait) {
+  iovec part{buffer, room};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
+  const int flags = MSG_CMSG_CLOEXEC | (wait == Wait::no ? MSG_DONTWAIT : 0);
   ssize_t got = -1;
   do {
-    got = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    got = ::recvmsg(socket, &message, flags);
   } while (got < 0 && errno == EINTR);
-  if (got == 0) return Received::gone;
-  if (got < 0) {
-    return errno == EAGAIN || errno == EWOULDBLOCK ? Received::nothing : Received::gone;
+  ReceivedBytes received;
+  if (got <= 0) {
+    const bool empty = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    received.what = empty ? ReceivedBytes::What::nothing : ReceivedBytes::What::gone;
+    return received;
   }
-  fd->reset();
+  received.what = ReceivedBytes::What::message;
+  received.count = static_cast<size_t>(got);
+  received.whole = (message.msg_flags & MSG_TRUNC) == 0;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    int received = -1;
-    std::memcpy(&received, CMSG_DATA(header), sizeof(int));
-    *fd = Descriptor(received);
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(header), sizeof(int));
+    received.fd = Descriptor(fd);
   }
-  const bool whole = got == static_cast<ssize_t>(count) && (message.msg_flags & MSG_TRUNC) == 0;
-  return whole ? Received::yes : Received::nothing;
+  return received;
 }
 
-}  // namespace media
+}  // namespace base
