@@ -33,7 +33,7 @@ LAYERS = {
     "pull": {"base", "crypto", "net"},
     "account": {"base", "crypto"},
     "chat": {"base", "account", "engine/engine.h"},
-    "api": {"base", "net", "account", "chat", "engine/engine.h"},
+    "api": {"base", "net", "account", "chat", "engine/engine.h", "media/encode_png.h"},
     "app": {"base", "tensor", "text", "media", "format", "model", "engine", "net", "crypto",
             "account", "chat", "api", "pull"},
 }

@@ -68,8 +68,9 @@ class ImagesAnswer final : public PatientAnswer {
     // Partials are parts of equal size: of three the first shows a quarter.
     const int due = (row.row + 1) * (partials_ + 1) / row.rows;
     if (due <= sketch.partials_sent || sketch.partials_sent >= partials_) return;
-    Json event = common("image_generation.partial_image", row.picture,
-                        sketch_png(row.rows, sketch.colours, side_));
+    const std::string png = sketch_png(row.rows, sketch.colours, side_);
+    if (png.empty()) return;
+    Json event = common("image_generation.partial_image", row.picture, png);
     event.set("partial_image_index", sketch.partials_sent);
     sketch.partials_sent = std::min(due, partials_);
     send_event(event);

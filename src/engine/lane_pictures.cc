@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "engine/lane.h"
-#include "media/pictures.h"
+#include "media/encode_png.h"
 
 namespace engine {
 namespace {

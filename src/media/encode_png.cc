@@ -2,6 +2,8 @@
 // and without a time, so that the same input gives the same bytes.
 //
 // As in png.cc nothing with a destructor lives between guarded() and the library.
+#include "media/encode_png.h"
+
 #include <csetjmp>
 #include <cstring>
 #include <png.h>

@@ -60,9 +60,4 @@ std::unique_ptr<PictureReader> picture_reader(int socket);
 // The keeper's life: seals itself, serves until the other end is gone. Returns the exit code.
 int keeper_main(int socket);
 
-// A PNG of (height, width, 3) RGB with these texts in it (iTXt, UTF-8). The same input gives the
-// same bytes.
-base::Result<std::string> encode_png(int width, int height, std::span<const uint8_t> rgb,
-                                     const std::vector<std::pair<std::string, std::string>>& texts);
-
 }  // namespace media

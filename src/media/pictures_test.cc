@@ -4,13 +4,14 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include "base/hostile_for_test.h"
 #include "base/json.h"
 #include "base/sanitized.h"
+#include "media/encode_png.h"
 #include "media/exif.h"
 #include "media/resample.h"
 #include "media/samples_for_test.h"
@@ -18,7 +19,10 @@
 namespace media {
 namespace {
 
+using base::cpu_seconds;
 using base::Json;
+using base::memory_now;
+using base::reset_peak_memory;
 
 std::span<const uint8_t> bytes_of(const std::string& text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
@@ -203,20 +207,6 @@ TEST(Exif, NonsenseIsIgnored) {
   }
 }
 
-double cpu_seconds() {
-  struct timespec now {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
-uint64_t memory_now(std::string_view field) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(field)) return std::stoull(line.substr(field.size() + 1)) << 10;
-  }
-  return 0;
-}
-
 // What a phone makes is welcome: time of the processor and memory as pictures.h promises.
 TEST(Fit, LargePicturesStayWithinTheLimits) {
   if (base::sanitized) return;  // a sanitizer multiplies both
@@ -234,7 +224,7 @@ TEST(Fit, LargePicturesStayWithinTheLimits) {
       {"12 MP, interlaced", samples::png(4000, 3000, true)}};
   for (const auto& [what, file] : files) {
     ::malloc_trim(0);  // what the tests before have freed must not count as calm
-    std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
+    reset_peak_memory();
     const uint64_t calm = memory_now("VmRSS:");
     const double begin = cpu_seconds();
     const auto canvas = decode_and_fit(bytes_of(file), Fit{});
