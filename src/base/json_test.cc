@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <string_view>
 
+#include "base/hostile_for_test.h"
 #include "base/sanitized.h"
 
 namespace base {
@@ -98,15 +99,6 @@ TEST(Json, LargestTokenizersPass) {
   EXPECT_EQ(json->find("merges")->as_array().size(), 280'147u);
 }
 
-// Resident bytes of this process, now ("VmRSS:") or at most ("VmHWM:").
-uint64_t resident(std::string_view field) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(field)) return std::stoull(line.substr(field.size() + 1)) << 10;
-  }
-  return 0;
-}
-
 TEST(Json, MegabytesOfTinyValuesTakeLittleMemory) {
   constexpr uint64_t bytes_max = 64ull << 20;
   constexpr size_t times = 1'200'000;
@@ -120,13 +112,13 @@ TEST(Json, MegabytesOfTinyValuesTakeLittleMemory) {
   for (size_t i = 0; i < times; ++i) members += fmt::format("\"{}\":0,", i);
   texts.push_back(members);
   for (const std::string& text : texts) {
-    std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
-    const uint64_t calm = resident("VmRSS:");
+    reset_peak_memory();
+    const uint64_t calm = memory_now("VmRSS:");
     const auto json = parse_json(text, "x");
     ASSERT_FALSE(json) << text.substr(0, 20);
     EXPECT_EQ(json.error().kind, ErrorKind::limit_exceeded) << text.substr(0, 20);
     if (!sanitized) {
-      EXPECT_LT(resident("VmHWM:"), calm + bytes_max) << text.substr(0, 20);
+      EXPECT_LT(memory_now("VmHWM:"), calm + bytes_max) << text.substr(0, 20);
     }
   }
 }

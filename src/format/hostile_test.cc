@@ -3,12 +3,12 @@
 // opens; in the time and the memory that a line may take. (Generating with the good ones is tested
 // through the program.)
 #include <cstdlib>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
 
 #include "base/bytes.h"
+#include "base/hostile_for_test.h"
 #include "base/json.h"
 #include "base/sanitized.h"
 #include "format/byte_source.h"
@@ -20,45 +20,17 @@
 namespace format {
 namespace {
 
+using base::cpu_seconds;
+using base::expand_hostile_cases;
+using base::file_text;
 using base::Json;
+using base::memory_now;
+using base::reset_peak_memory;
 using base::sanitized;
 
 constexpr double seconds_max = sanitized ? 5 : 1;
 constexpr uint64_t memory_bytes_max = 64ull << 20;
 constexpr size_t message_bytes_max = 4096;
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-// Time of this thread alone: what is judged does not wait, and other programs do not count.
-double cpu_seconds() {
-  struct timespec now {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
-// VmRSS or VmHWM of this process, in bytes.
-uint64_t memory_now(std::string_view field) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(field)) return std::stoull(line.substr(field.size() + 1)) << 10;
-  }
-  return 0;
-}
-
-std::string cases_directory() {
-  static const std::string directory = [] {
-    const std::string out = std::string(NAUTILE_BINARY_DIR) + "/hostile";
-    const std::string command = "python3 " + std::string(NAUTILE_SOURCE_DIR) +
-                                "/tests/golden/hostile/expand.py " + out +
-                                " --kind gguf safetensors hf tokenizer > " + out + ".log 2>&1";
-    std::filesystem::create_directories(out);
-    return std::system(command.c_str()) == 0 ? out : std::string();
-  }();
-  return directory;
-}
 
 std::string text_of(const Json& line, std::string_view key) {
   const Json* value = line.find(key);
@@ -146,10 +118,10 @@ void expect_clear(const base::Error& error, const std::string& name) {
 }
 
 TEST(Hostile, EveryLineIsHandled) {
-  const std::string cases = cases_directory();
+  const std::string cases = expand_hostile_cases("hostile", "gguf safetensors hf tokenizer");
   ASSERT_FALSE(cases.empty()) << "expand.py failed";
   const auto manifest = base::parse_json(
-      read_file(std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/hostile/manifest.json"),
+      file_text(std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/hostile/manifest.json"),
       "manifest.json");
   ASSERT_TRUE(manifest.has_value());
   int tried = 0;
@@ -160,7 +132,7 @@ TEST(Hostile, EveryLineIsHandled) {
     ++tried;
     const Json* seconds = line.find("max_seconds");
     const Json* bytes = line.find("bytes");
-    std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
+    reset_peak_memory();
     const uint64_t calm = memory_now("VmRSS:");
     const double begin = cpu_seconds();
     const auto result = use(cases + "/" + file, kind, line);

@@ -2,12 +2,10 @@
 // its README defines "handled": refused with what is accepted, or shown with the stated pixels; in
 // the time and the memory that a line may take; here and in the confined child alike.
 #include <cstdlib>
-#include <ctime>
-#include <filesystem>
-#include <fstream>
 #include <gtest/gtest.h>
 
 #include "base/bytes.h"
+#include "base/hostile_for_test.h"
 #include "base/json.h"
 #include "base/sanitized.h"
 #include "media/pictures.h"
@@ -15,41 +13,15 @@
 namespace media {
 namespace {
 
+using base::cpu_seconds;
+using base::expand_hostile_cases;
+using base::file_text;
+using base::memory_now;
+using base::reset_peak_memory;
 using base::Json;
 using base::sanitized;
 
 constexpr double seconds_max = sanitized ? 5 : 1;
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-double cpu_seconds() {
-  struct timespec now {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
-uint64_t memory_now(std::string_view field) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(field)) return std::stoull(line.substr(field.size() + 1)) << 10;
-  }
-  return 0;
-}
-
-std::string cases_directory() {
-  static const std::string directory = [] {
-    const std::string out = std::string(NAUTILE_BINARY_DIR) + "/hostile_pictures";
-    const std::string command = "python3 " + std::string(NAUTILE_SOURCE_DIR) +
-                                "/tests/golden/hostile/expand.py " + out +
-                                " --kind png jpeg webp disguise > " + out + ".log 2>&1";
-    std::filesystem::create_directories(out);
-    return std::system(command.c_str()) == 0 ? out : std::string();
-  }();
-  return directory;
-}
 
 std::string text_of(const Json& line, std::string_view key) {
   const Json* value = line.find(key);
@@ -92,10 +64,10 @@ void expect_pixels(const Rgba& picture, const Json& line, const std::string& nam
 TEST(HostilePictures, EveryLineIsHandled) {
   auto reader = start_picture_reader();
   ASSERT_TRUE(reader.has_value());
-  const std::string cases = cases_directory();
+  const std::string cases = expand_hostile_cases("hostile_pictures", "png jpeg webp disguise");
   ASSERT_FALSE(cases.empty()) << "expand.py failed";
   const auto manifest = base::parse_json(
-      read_file(std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/hostile/manifest.json"),
+      file_text(std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/hostile/manifest.json"),
       "manifest.json");
   ASSERT_TRUE(manifest.has_value());
   int tried = 0;
@@ -103,9 +75,9 @@ TEST(HostilePictures, EveryLineIsHandled) {
     const std::string kind = text_of(line, "kind"), file = text_of(line, "file");
     if (kind != "png" && kind != "jpeg" && kind != "webp" && kind != "disguise") continue;
     ++tried;
-    const std::string text = read_file(cases + "/" + file);
+    const std::string text = file_text(cases + "/" + file);
     const std::vector<uint8_t> bytes(text.begin(), text.end());
-    std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM counts from here
+    reset_peak_memory();
     const uint64_t calm = memory_now("VmRSS:");
     const double begin = cpu_seconds();
     const auto canvas = decode_and_fit(bytes, Fit{});

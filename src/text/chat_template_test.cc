@@ -3,31 +3,31 @@
 #include "text/chat_template.h"
 
 #include <cstdlib>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <regex>
 
 #include "base/bytes.h"
+#include "base/hostile_for_test.h"
 #include "base/sanitized.h"
 
 namespace text {
 namespace {
 
+using base::cpu_seconds;
+using base::expand_hostile_cases;
+using base::file_text;
+using base::memory_now;
+using base::reset_peak_memory;
 using base::Json;
 using base::sanitized;
 
 const std::string goldens = std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/";
 constexpr int64_t golden_now = 1795622530;  // 2026-11-25 16:02:10 UTC
 
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 Json read_json(const std::string& path) {
-  auto json = base::parse_json(read_file(path), path, {.depth_max = 512});
+  auto json = base::parse_json(file_text(path), path, {.depth_max = 512});
   EXPECT_TRUE(json.has_value()) << json.error().message();
   return json ? std::move(*json) : Json();
 }
@@ -131,32 +131,6 @@ TEST(ChatTemplate, Snippets) {
 
 // --- hostile templates ---
 
-// Time of this thread alone: what is judged does not wait, and other programs do not count.
-double cpu_seconds() {
-  struct timespec now {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
-uint64_t memory_now(std::string_view field) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(field)) return std::stoull(line.substr(field.size() + 1)) << 10;
-  }
-  return 0;
-}
-
-std::string hostile_cases() {
-  static const std::string directory = [] {
-    const std::string out = std::string(NAUTILE_BINARY_DIR) + "/hostile-jinja";
-    const std::string command =
-        "python3 " + goldens + "hostile/expand.py " + out + " --kind jinja > " + out + ".log 2>&1";
-    std::filesystem::create_directories(out);
-    return std::system(command.c_str()) == 0 ? out : std::string();
-  }();
-  return directory;
-}
-
 void expect_hostile(const Json& line, const base::Result<Rendered>& result) {
   const std::string& file = line.find("file")->as_string();
   const std::string& expect = line.find("expect")->as_string();
@@ -182,7 +156,7 @@ void expect_hostile(const Json& line, const base::Result<Rendered>& result) {
 }
 
 TEST(ChatTemplate, HostileTemplatesEndInTimeAndMemory) {
-  const std::string cases = hostile_cases();
+  const std::string cases = expand_hostile_cases("hostile-jinja", "jinja");
   ASSERT_FALSE(cases.empty()) << "expand.py failed";
   int tried = 0;
   const Json manifest = read_json(goldens + "hostile/manifest.json");
@@ -192,7 +166,7 @@ TEST(ChatTemplate, HostileTemplatesEndInTimeAndMemory) {
     const std::string& file = line.find("file")->as_string();
     // NUL stands in one of them as an escape; the files are JSON.
     const Json input = read_json(cases + "/" + file);
-    std::ofstream("/proc/self/clear_refs") << "5";
+    reset_peak_memory();
     const uint64_t calm = memory_now("VmRSS:");
     const double begin = cpu_seconds();
     const auto result = render(input.find("template")->as_string(), *input.find("context"));
