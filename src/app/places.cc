@@ -1,9 +1,11 @@
 #include "app/places.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,7 +18,8 @@ std::string environment(const char* name) {
 }
 
 base::Result<void> io_failure(const std::string& what) {
-  const auto kind = errno == ENOSPC   ? base::ErrorKind::out_of_disk
+  const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+  const auto kind = full              ? base::ErrorKind::out_of_disk
                     : errno == ENOENT ? base::ErrorKind::not_found
                                       : base::ErrorKind::io;
   return base::fail(kind, what, std::strerror(errno),
@@ -102,6 +105,29 @@ base::Result<void> write_file_atomically(const std::string& path, std::string_vi
     return failure;
   }
   return {};
+}
+
+base::Result<void> write_output(const std::string& path, std::string_view bytes) {
+  if (path == "-") {
+    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    return {};
+  }
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) {
+    return write_file_atomically(path, bytes, 0644);
+  }
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  bool written =
+      file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  int reason = errno;
+  if (file != nullptr && std::fclose(file) != 0) {
+    if (written) reason = errno;
+    written = false;
+  }
+  if (written) return {};
+  errno = reason;
+  return io_failure("cannot write " + path);
 }
 
 }  // namespace app

@@ -25,5 +25,9 @@ base::Result<std::string> read_file(const std::string& path, uint64_t bytes_max)
 // or the new one.
 base::Result<void> write_file_atomically(const std::string& path, std::string_view bytes,
                                          unsigned mode);
+// What a verb was told to write, 0644: "-" is standard output (what does not arrive there is found
+// by finish_output()), a file is replaced whole or not at all, what is no file (a pipe, a device)
+// is written to.
+base::Result<void> write_output(const std::string& path, std::string_view bytes);
 
 }  // namespace app

@@ -1,7 +1,5 @@
 // embed: what a model makes of a picture, as numbers, to be held against another implementation.
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <thread>
 
 #include "app/model_store.h"
@@ -56,30 +54,23 @@ base::Result<Seen> look_at(const Session& session, const EmbedOptions& options,
   seen.info = eyes->info();
   const int64_t start_ns = session.clock.monotonic_ns();
   const auto job = eyes->see(canvas, &seen.embeds, &seen.features);
+  if (!job) {
+    return base::fail(base::ErrorKind::out_of_memory, "there is no memory to look at the picture",
+                      "", "close other programs, or add memory");
+  }
   while (!job->advance(model::operations_unit_max)) {
   }
   seen.seconds = static_cast<double>(session.clock.monotonic_ns() - start_ns) / 1e9;
   return seen;
 }
 
-base::Result<void> write_values(const std::string& path, const Seen& seen) {
-  std::FILE* const file = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
-  bool written = file != nullptr;
+// Features, then rows, as they lie in memory.
+std::string bytes_of(const Seen& seen) {
+  std::string out;
   for (const std::vector<float>* values : {&seen.features, &seen.embeds}) {
-    written = written &&
-              std::fwrite(values->data(), sizeof(float), values->size(), file) == values->size();
+    out.append(reinterpret_cast<const char*>(values->data()), values->size() * sizeof(float));
   }
-  int reason = errno;
-  if (file != nullptr && file != stdout && std::fclose(file) != 0 && written) {
-    written = false;
-    reason = errno;
-  }
-  if (written) return {};
-  const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
-  return base::fail(full ? base::ErrorKind::out_of_disk : base::ErrorKind::io,
-                    "cannot write " + path, std::strerror(reason),
-                    full ? "free some space and try again"
-                         : "choose a file in a directory that exists and may be written");
+  return out;
 }
 
 base::Result<int> embed_picture(const Session& session, const EmbedOptions& options) {
@@ -88,7 +79,7 @@ base::Result<int> embed_picture(const Session& session, const EmbedOptions& opti
   ASSIGN(const std::string picture,
          read_text_argument(options.image_file, media::picture_bytes_max));
   ASSIGN(const Seen seen, look_at(session, options, picture, *reader));
-  TRY(write_values(options.out, seen));
+  TRY(write_output(options.out, bytes_of(seen)));
   const auto shape = [](int rows, int width) {
     base::Json list = base::Json::array();
     list.push(rows);

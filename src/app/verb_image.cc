@@ -107,34 +107,6 @@ std::string numbered(const std::string& path, int index, int count) {
   return out.string();
 }
 
-// A file is replaced whole or not at all; what is no file (a pipe, a device) is written to.
-base::Result<void> save(const std::string& path, std::string_view bytes) {
-  if (path == "-") {
-    // What does not arrive is found when the verb ends (finish_output).
-    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
-    return {};
-  }
-  std::error_code ignored;
-  const auto status = std::filesystem::status(path, ignored);
-  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) {
-    return write_file_atomically(path, bytes, 0644);
-  }
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  bool written =
-      file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-  int reason = errno;
-  if (file != nullptr && std::fclose(file) != 0) {
-    if (written) reason = errno;
-    written = false;
-  }
-  if (written) return {};
-  const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
-  return base::fail(full ? base::ErrorKind::out_of_disk : base::ErrorKind::io,
-                    "cannot write " + path, std::strerror(reason),
-                    full ? "free some space and try again"
-                         : "choose a file in a directory that exists and may be written");
-}
-
 // Before minutes are spent on what nobody could keep.
 base::Result<void> check_place(const std::string& path) {
   if (path.empty() || path == "-") return {};
@@ -244,10 +216,10 @@ class Pictures {
     const std::string path = options_.out.empty()
                                  ? fmt::format("nautile-{}.png", drawn.seed)
                                  : numbered(options_.out, drawn.picture, options_.pictures);
-    auto done = save(path, drawn.png);
+    auto done = write_output(path, drawn.png);
     if (done && !options_.codes_out.empty()) {
-      done = save(numbered(options_.codes_out, drawn.picture, options_.pictures),
-                  codes_json(drawn.codes).dump() + "\n");
+      done = write_output(numbered(options_.codes_out, drawn.picture, options_.pictures),
+                          codes_json(drawn.codes).dump() + "\n");
     }
     if (!done) {
       base::Error error = done.error();
@@ -344,7 +316,7 @@ void add_image(CLI::App& root, Session& session) {
   verb->add_option("--n", options->pictures, "how many pictures, each with the next seed")
       ->check(CLI::Range(1, engine::pictures_drawn_max));
   verb->add_option("--seed", options->seed, "the same seed gives the same picture")
-      ->check(CLI::Range(uint64_t{0}, static_cast<uint64_t>(INT64_MAX)));
+      ->check(CLI::Range(uint64_t{0}, static_cast<uint64_t>(engine::drawing_seed_max)));
   verb->add_option("--cfg", options->guidance, "weight of the text against no text")
       ->check(CLI::Range(0.0, engine::guidance_max));
   verb->add_option("--temp", options->temperature, "temperature, 0 takes the likeliest codes")
