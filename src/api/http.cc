@@ -87,6 +87,20 @@ std::string_view kind_word(base::ErrorKind kind) {
 
 }  // namespace
 
+ApiError with_reason(ApiError error, std::string_view reason) {
+  error.reason = reason;
+  return error;
+}
+
+ApiError refused_with(int status, std::string_view code, std::string message,
+                      std::string_view reason) {
+  ApiError error;
+  error.status = status;
+  error.code = code;
+  error.message = std::move(message);
+  return with_reason(std::move(error), reason);
+}
+
 tl::unexpected<ApiError> refuse(int status, std::string code, std::string message,
                                 std::string param) {
   ApiError error;

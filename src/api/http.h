@@ -25,6 +25,11 @@ struct ApiError {
   base::Json::Object extra;     // further members beside "error"
 };
 
+// Of the site: with the word by which the page tells it apart.
+ApiError with_reason(ApiError error, std::string_view reason);
+ApiError refused_with(int status, std::string_view code, std::string message,
+                      std::string_view reason);
+
 template <class T>
 using Parsed = tl::expected<T, ApiError>;
 inline tl::unexpected<ApiError> refuse(ApiError error) {

@@ -1,7 +1,5 @@
 #include "api/images_request.h"
 
-#include <limits>
-
 #include "api/fields.h"
 #include "api/requests.h"
 
@@ -59,7 +57,7 @@ Parsed<ImagesRequest> parse_images_request(const base::Json& body) {
   out.pictures = static_cast<int>(fields.integer("n", 1, engine::pictures_drawn_max).value_or(1));
   const std::string* size = fields.text("size", 64);
   if (size != nullptr && *size != "auto") out.size = *size;
-  if (const auto seed = fields.integer("seed", 0, std::numeric_limits<int64_t>::max())) {
+  if (const auto seed = fields.integer("seed", 0, engine::drawing_seed_max)) {
     out.seed = static_cast<uint64_t>(*seed);
   }
   out.guidance = fields.number("guidance", 0, engine::guidance_max).value_or(out.guidance);

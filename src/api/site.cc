@@ -11,16 +11,6 @@ constexpr size_t titles_at_start = 50;
 constexpr int64_t assumed_read_bytes_per_ms = 1'000'000;  // 1 GB/s: a first guess for load_ms
 constexpr int64_t cookie_seconds = account::Sessions::idle_ms_max / 1000;
 
-ApiError with_reason(int status, std::string_view code, std::string message,
-                     std::string_view reason) {
-  ApiError error;
-  error.status = status;
-  error.code = code;
-  error.message = std::move(message);
-  error.reason = reason;
-  return error;
-}
-
 std::string cookie_header(std::string_view value, int64_t seconds) {
   return fmt::format("nautile_session={}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}", value,
                      seconds);
@@ -39,7 +29,7 @@ std::string_view thinking_word(engine::ThinkingSupport support) {
 }
 
 ApiError nothing_here() {
-  return with_reason(404, "not_found", "there is nothing at this address", "");
+  return refused_with(404, "not_found", "there is nothing at this address", "");
 }
 
 }  // namespace
@@ -187,8 +177,8 @@ void Site::renew_code() {
 void Site::accept_code(Call& call, const std::string& code) {
   const int64_t wait_ms = code_tries_.wait_ms(context_.now_ms());
   if (wait_ms > 0) {
-    ApiError error = with_reason(429, "rate_limit_exceeded",
-                                 "too many wrong codes: wait before the next one", "code");
+    ApiError error = refused_with(429, "rate_limit_exceeded",
+                                  "too many wrong codes: wait before the next one", "code");
     error.retry_after_ms = wait_ms;
     return call.refuse(error);
   }
@@ -196,7 +186,7 @@ void Site::accept_code(Call& call, const std::string& code) {
   if (!code_check_ || !code_check_->matches(account::normalised_code(code))) {
     code_tries_.failed(context_.now_ms());
     return call.refuse(
-        with_reason(403, "wrong_code", "that is not the code that the terminal shows", "code"));
+        refused_with(403, "wrong_code", "that is not the code that the terminal shows", "code"));
   }
   const auto cookie = context_.sessions.sign_in(code_);
   if (!cookie) return call.refuse(from_module(cookie.error()));

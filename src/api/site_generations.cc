@@ -21,11 +21,6 @@ engine::ChatPrompt prompt_of(const std::string& system, const std::vector<chat::
   return prompt;
 }
 
-ApiError with_reason(ApiError error, std::string_view reason) {
-  error.reason = reason;
-  return error;
-}
-
 ApiError context_error(const engine::PromptSize& size) {
   ApiError error;
   error.status = 413;

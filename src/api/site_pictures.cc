@@ -16,11 +16,6 @@ ApiError no_picture() {
   return error;
 }
 
-ApiError with_reason(ApiError error, std::string_view reason) {
-  error.reason = reason;
-  return error;
-}
-
 ApiError too_many(std::string message) {
   ApiError error;
   error.status = 413;

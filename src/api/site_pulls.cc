@@ -16,19 +16,9 @@ using State = PullStatus::State;
 constexpr std::array<std::string_view, 8> state_words = {
     "none", "planning", "fetching", "checking", "opening", "done", "paused", "failed"};
 
-ApiError refused_as(int status, std::string_view code, std::string message,
-                    std::string_view reason) {
-  ApiError error;
-  error.status = status;
-  error.code = code;
-  error.message = std::move(message);
-  error.reason = reason;
-  return error;
-}
-
 ApiError nobody_hears() {
-  ApiError error = refused_as(503, "unavailable", "the server's first process does not answer",
-                              "pull_unavailable");
+  ApiError error = refused_with(503, "unavailable", "the server's first process does not answer",
+                                "pull_unavailable");
   error.retry_after_ms = 2'000;
   return error;
 }
@@ -172,7 +162,7 @@ void SitePulls::pause(Call& call) {
   const bool running = status_.state == State::planning || status_.state == State::fetching ||
                        status_.state == State::checking;
   if (!running) {
-    return call.refuse(refused_as(404, "not_found", "no download is running", "pull_none"));
+    return call.refuse(refused_with(404, "not_found", "no download is running", "pull_none"));
   }
   if (!context_.options.pulls->pause()) return call.refuse(nobody_hears());
   net::Response response;

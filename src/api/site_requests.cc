@@ -81,7 +81,7 @@ void read_draw_wish(Fields& fields, std::optional<DrawWish>& out) {
   Fields inner(*given, "draw");
   wish.pictures =
       static_cast<int>(inner.integer("pictures", 1, engine::pictures_drawn_max).value_or(1));
-  if (const auto seed = inner.integer("seed", 0, std::numeric_limits<int64_t>::max())) {
+  if (const auto seed = inner.integer("seed", 0, engine::drawing_seed_max)) {
     wish.seed = static_cast<uint64_t>(*seed);
   }
   wish.guidance = inner.number("guidance", 0, engine::guidance_max).value_or(wish.guidance);

@@ -96,6 +96,8 @@ inline constexpr int pictures_seen_max = 16;                 // of all messages 
 inline constexpr uint64_t picture_bytes_max = 20ull << 20;   // of one, as it came
 inline constexpr uint64_t pictures_bytes_max = 40ull << 20;  // of all of a prompt
 inline constexpr double guidance_max = 50;
+// Every picture's seed is a number that JSON's readers take whole as a signed one.
+inline constexpr int64_t drawing_seed_max = INT64_MAX - pictures_drawn_max;
 
 using Prompt = std::variant<ChatPrompt, TextPrompt, IdsPrompt, DrawPrompt>;
 
