@@ -2,18 +2,13 @@
 // a phone, in both languages. The engine is scripted; what it draws follows from the seed alone.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import type { Page } from '@playwright/test';
+import { violations } from './support/look';
 import { screenshotDir } from './support/places';
 import type { Server } from './support/server';
 import { canStop, ended, expect, lastAnswer, openGate, remember, send, test } from './support/test';
-
-const axeSource = readFileSync(
-  createRequire(import.meta.url).resolve('axe-core/axe.min.js'),
-  'utf8',
-);
 
 test.use({ serverArgs: ['--janus'] });
 
@@ -71,19 +66,6 @@ async function drop(page: Page, files: { name: string; buffer: Buffer }[]): Prom
 /** The file chooser of a pointer, or the menu of a finger and then the chooser. */
 async function choose(page: Page, files: { name: string; mimeType: string; buffer: Buffer }[]) {
   await page.locator('input[type="file"][multiple]').setInputFiles(files);
-}
-
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axeSource);
-  return page.evaluate(async () => {
-    const axe = (window as never as { axe: { run: (o: object) => Promise<never> } }).axe;
-    const found: { violations: { id: string; nodes: { html: string }[] }[] } = await axe.run({
-      resultTypes: ['violations'],
-    });
-    return found.violations.map(
-      (v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(' ¦ ')}`,
-    );
-  });
 }
 
 interface Shift {

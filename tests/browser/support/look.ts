@@ -64,7 +64,8 @@ async function clipped(page: Page): Promise<string[]> {
   }, mayCut);
 }
 
-async function violations(page: Page): Promise<string[]> {
+/** What axe finds against the page as it stands. */
+export async function violations(page: Page): Promise<string[]> {
   await page.evaluate(axeSource);
   return page.evaluate(async () => {
     const axe = (window as never as { axe: { run: (o: object) => Promise<never> } }).axe;

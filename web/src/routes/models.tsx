@@ -2,11 +2,11 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { bytes, decimal, number, t } from '../i18n';
-import { Button, IconButton } from '../components/button';
+import { Button } from '../components/button';
 import { Download, useModel } from '../components/download';
 import { facts } from '../components/header';
 import { UnusableList } from '../components/no_model';
-import { backToChat } from '../stores/chat';
+import { PageHead } from '../components/page_head';
 import {
   asking,
   catalogue,
@@ -19,7 +19,6 @@ import {
   startPull,
 } from '../stores/pulls';
 import { model, models, unusable } from '../stores/session';
-import { drawer } from '../stores/ui';
 import type { Catalogue, CatalogueRow } from '../services/wire';
 
 function Use({ id, name }: { id: string; name: string }) {
@@ -218,17 +217,7 @@ function More() {
 export function Models() {
   return (
     <main class="settings models">
-      <header class="head">
-        <IconButton
-          icon="menu"
-          label={t('menu')}
-          extra="phone"
-          expanded={drawer.value}
-          onClick={() => (drawer.value = true)}
-        />
-        <IconButton icon="back" label={t('back')} onClick={backToChat} />
-        <h1 class="head-title">{t('models.page')}</h1>
-      </header>
+      <PageHead title={t('models.page')} />
       <div class="settings-body" tabIndex={-1}>
         <div class="settings-section tight">
           <Download />

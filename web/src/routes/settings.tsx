@@ -1,11 +1,10 @@
 /** The settings of this browser. Every choice is applied at once. */
 import type { ComponentChildren } from 'preact';
 import { t } from '../i18n';
-import { IconButton } from '../components/button';
-import { backToChat, budgets, tellSignedOut } from '../stores/chat';
+import { PageHead } from '../components/page_head';
+import { budgets, tellSignedOut } from '../stores/chat';
 import { prefs, setPrefs } from '../stores/prefs';
 import { session, signOut } from '../stores/session';
-import { drawer } from '../stores/ui';
 
 interface ChoiceProps<T extends string> {
   name: string;
@@ -171,17 +170,7 @@ export function Settings() {
   };
   return (
     <main class="settings">
-      <header class="head">
-        <IconButton
-          icon="menu"
-          label={t('menu')}
-          extra="phone"
-          expanded={drawer.value}
-          onClick={() => (drawer.value = true)}
-        />
-        <IconButton icon="back" label={t('back')} onClick={backToChat} />
-        <h1 class="head-title">{t('settings')}</h1>
-      </header>
+      <PageHead title={t('settings')} />
       <div class="settings-body" tabIndex={-1}>
         <Appearance />
         <Writing />
