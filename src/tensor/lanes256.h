@@ -100,8 +100,13 @@ INLINE Vi broadcast_pair(const int16_t* p) {
   return _mm256_set1_epi32(pair);
 }
 INLINE Vi zero_words() { return _mm256_setzero_si256(); }
-// sum + the products of neighbouring words, added in pairs.
-INLINE Vi add_pairs(Vi sum, Vi a, Vi b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+// sum + the products of neighbouring words, added in pairs. Pinned: with intrinsics g++ 12 computes
+// all products of a tile before it adds them, and keeps seven of its twelve sums in memory.
+INLINE Vi add_pairs(Vi sum, Vi a, Vi b) {
+  Vi product;
+  __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
+  return sum;
+}
 INLINE Vf to_float(Vi v) { return _mm256_cvtepi32_ps(v); }
 // Whole numbers within 16 bits, to the nearest even.
 INLINE void store_words(int16_t* p, Vf v) {
