@@ -16,9 +16,9 @@ namespace {
 using base::cpu_seconds;
 using base::expand_hostile_cases;
 using base::file_text;
+using base::Json;
 using base::memory_now;
 using base::reset_peak_memory;
-using base::Json;
 using base::sanitized;
 
 constexpr double seconds_max = sanitized ? 5 : 1;

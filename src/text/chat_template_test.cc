@@ -18,9 +18,9 @@ namespace {
 using base::cpu_seconds;
 using base::expand_hostile_cases;
 using base::file_text;
+using base::Json;
 using base::memory_now;
 using base::reset_peak_memory;
-using base::Json;
 using base::sanitized;
 
 const std::string goldens = std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/";
