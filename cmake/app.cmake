@@ -1,7 +1,10 @@
-# The program itself: src/app/main.cc plus every module; its manual pages and completions, printed
-# by the program so that they cannot differ from --help; and where `cmake --install` puts them.
-add_executable(nautile ${CMAKE_SOURCE_DIR}/src/app/main.cc)
+# The program itself: src/app/main.cc and the verbs, plus every module; its manual pages and
+# completions, printed by the program so that they cannot differ from --help; and where
+# `cmake --install` puts them.
+file(GLOB verb_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/app/verb_*.cc)
+add_executable(nautile ${CMAKE_SOURCE_DIR}/src/app/main.cc ${verb_sources})
 target_link_libraries(nautile PRIVATE nautile_app)
+target_precompile_headers(nautile REUSE_FROM nautile_headers)
 if(EXISTS ${CMAKE_SOURCE_DIR}/src/api/service.h)
   target_link_libraries(nautile_app PUBLIC nautile_web)
 endif()

@@ -1,6 +1,6 @@
-# nautile_module(NAME [OWN_HEADERS] DEPENDS ...): the static library nautile_NAME of src/NAME/*.cc,
-# its test program NAME_test of *_test.cc, and a fuzz target for each *_fuzz.cc. OWN_HEADERS: the
-# module adds to the headers that are parsed beforehand.
+# nautile_module(NAME DEPENDS ...): the static library nautile_NAME of src/NAME/*.cc but for what
+# belongs to the program (main.cc, app's verb_*.cc: cmake/app.cmake), its test program NAME_test of
+# *_test.cc, and a fuzz target for each *_fuzz.cc.
 # src/NAME/module.cmake, if it exists, is included afterwards for what only that module needs
 # (third-party libraries behind its wall, per-file flags).
 set(NAUTILE_MODULES base tensor text media crypto net account pull chat format model engine api app)
@@ -34,12 +34,13 @@ function(nautile_test_flags target)
 endfunction()
 
 function(nautile_module name)
-  cmake_parse_arguments(ARG "OWN_HEADERS" "" "DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
   set(dir ${CMAKE_SOURCE_DIR}/src/${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${dir}/*.cc)
   set(tests ${sources})
   set(fuzzers ${sources})
-  list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cc$|/main\\.cc$|_test_main\\.cc$")
+  list(FILTER sources EXCLUDE REGEX
+    "_(test|fuzz)\\.cc$|/main\\.cc$|_test_main\\.cc$|/app/verb_[a-z]+\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
   set(deps "")
@@ -54,11 +55,7 @@ function(nautile_module name)
     add_library(nautile_${name} STATIC ${sources})
     target_include_directories(nautile_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
     target_link_libraries(nautile_${name} PUBLIC ${deps})
-    if(ARG_OWN_HEADERS)
-      target_precompile_headers(nautile_${name} PRIVATE ${NAUTILE_COMMON_HEADERS})
-    else()
-      target_precompile_headers(nautile_${name} REUSE_FROM nautile_headers)
-    endif()
+    target_precompile_headers(nautile_${name} REUSE_FROM nautile_headers)
   else()
     add_library(nautile_${name} INTERFACE)
     target_include_directories(nautile_${name} INTERFACE ${CMAKE_SOURCE_DIR}/src)

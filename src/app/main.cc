@@ -6,9 +6,8 @@
 #include <exception>
 #include <new>
 
-#include "app/build_info.h"
+#include "app/command_line.h"
 #include "app/internal_verbs.h"
-#include "app/usage.h"
 #include "app/verb.h"
 
 namespace {
@@ -30,44 +29,30 @@ int run_program(app::Session& session, int argc, char** argv) {
   // Without the flags, which are not read yet, for errors on the way to them.
   if (const auto config = session.config()) session.language = language_of(*config);
 
-  CLI::App root("Your own DeepSeek: runs DeepSeek's open models on this machine.", "nautile");
-  root.set_version_flag("--version", std::string("nautile ") + app::build_version);
-  root.require_subcommand(1);
-  root.option_defaults()->always_capture_default();  // for --help
-  app::add_serve(root, session);
-  app::add_run(root, session);
-  app::add_image(root, session);
-  app::add_pull(root, session);
-  app::add_models(root, session);
-  app::add_tokens(root, session);
-  app::add_measure(root, session);
-  app::add_embed(root, session);
-  app::add_quantize(root, session);
-  app::add_verify(root, session);
-  app::add_bench(root, session);
-  app::add_doctor(root, session);
-  app::add_about(root, session);
-  for (CLI::App* verb : root.get_subcommands({})) {
-    if (verb->get_option_no_throw("--language") == nullptr) {
-      app::offer_setting(verb, session, "language");
-    }
-  }
+  app::CommandLine line(session);
+  app::add_serve(line, session);
+  app::add_run(line, session);
+  app::add_image(line, session);
+  app::add_pull(line, session);
+  app::add_models(line, session);
+  app::add_tokens(line, session);
+  app::add_measure(line, session);
+  app::add_embed(line, session);
+  app::add_quantize(line, session);
+  app::add_verify(line, session);
+  app::add_bench(line, session);
+  app::add_doctor(line, session);
+  app::add_about(line, session);
   if (argc == 1) {
-    std::fputs(root.help().c_str(), stdout);
+    std::fputs(line.help().c_str(), stdout);
     return app::exit_usage;
   }
-  if (const auto known = app::check_verb(root, argv[1]); !known) {
-    app::print_error(session, known.error());
+  const auto ended = line.parse(argc, argv);
+  if (!ended) {
+    app::print_error(session, ended.error());
     return app::exit_usage;
   }
-  try {
-    root.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    // --help and --version end like this too.
-    if (error.get_exit_code() == 0) return root.exit(error);
-    app::print_error(session, app::usage_error(root, argv[1], error));
-    return app::exit_usage;
-  }
+  if (*ended) return **ended;
   const auto config = session.config();
   if (!config && !session.without_settings) {
     app::print_error(session, config.error());

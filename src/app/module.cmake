@@ -1,7 +1,5 @@
 find_package(CLI11 REQUIRED)
-target_link_libraries(nautile_app PUBLIC CLI11::CLI11)
-# CLI11 costs ten seconds a file otherwise; every verb includes it.
-target_precompile_headers(nautile_app PRIVATE <CLI/CLI.hpp>)
+target_link_libraries(nautile_app PRIVATE CLI11::CLI11)
 find_library(SECCOMP seccomp REQUIRED)
 target_link_libraries(nautile_app PRIVATE ${SECCOMP})
 

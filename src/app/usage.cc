@@ -40,57 +40,36 @@ std::string nearest(const std::vector<std::string>& words, std::string_view type
   return found;
 }
 
-const CLI::App* find_verb(const CLI::App& root, std::string_view name) {
-  for (const CLI::App* verb : root.get_subcommands({})) {
-    if (verb->get_name() == name) return verb;
-  }
-  return nullptr;
-}
-
-// "--tmp" of the parser's "The following arguments were not expected: 1 --tmp".
-std::string unexpected_option(const CLI::ParseError& error) {
-  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) return {};
-  const std::string text = error.what();
-  const size_t dashes = text.find(" --");
-  if (dashes == std::string::npos) return {};
-  const size_t begin = dashes + 1;
-  return text.substr(begin, text.find_first_of(" =", begin) - begin);
-}
-
-std::vector<std::string> options_of(const CLI::App& verb) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : verb.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  return names;
-}
-
 }  // namespace
 
-base::Result<void> check_verb(const CLI::App& root, std::string_view word) {
-  if (word.starts_with('-') || find_verb(root, word) != nullptr) return {};
-  std::vector<std::string> verbs;
-  for (const CLI::App* verb : root.get_subcommands({})) verbs.push_back(verb->get_name());
-  const std::string near = nearest(verbs, word);
+base::Result<void> check_verb(const std::vector<VerbText>& verbs, std::string_view word) {
+  if (word.starts_with('-')) return {};
+  std::vector<std::string> names;
+  for (const VerbText& verb : verbs) {
+    if (verb.name == word) return {};
+    names.push_back(verb.name);
+  }
+  const std::string near = nearest(names, word);
   return base::fail(base::ErrorKind::wrong_usage, "there is no command " + base::shown_name(word),
                     "",
                     near.empty() ? "`nautile --help` lists the commands"
                                  : "did you mean `nautile " + near + "`?");
 }
 
-base::Error usage_error(const CLI::App& root, std::string_view verb, const CLI::ParseError& error) {
-  const CLI::App* found = find_verb(root, verb);
-  const std::string command = found == nullptr ? "nautile" : "nautile " + found->get_name();
+base::Error usage_error(const VerbText& verb, std::string refusal, std::string_view unexpected) {
+  const std::string command = verb.name.empty() ? "nautile" : "nautile " + verb.name;
   base::Error usage{
       base::ErrorKind::wrong_usage,
       fmt::format("`{}` was not started: its command line is not acceptable", command),
-      error.what(), fmt::format("`{} --help` shows what it takes", command)};
-  const std::string option = unexpected_option(error);
-  if (!option.empty()) {
-    usage.why = "there is no option " + base::shown_name(option);
-    const std::string near = nearest(options_of(found == nullptr ? root : *found), option);
-    if (!near.empty()) usage.next = fmt::format("did you mean {}? {}", near, usage.next);
+      std::move(refusal), fmt::format("`{} --help` shows what it takes", command)};
+  if (unexpected.empty()) return usage;
+  usage.why = "there is no option " + base::shown_name(unexpected);
+  std::vector<std::string> names;
+  for (const OptionText& option : verb.options) {
+    names.insert(names.end(), option.long_names.begin(), option.long_names.end());
   }
+  const std::string near = nearest(names, unexpected);
+  if (!near.empty()) usage.next = fmt::format("did you mean {}? {}", near, usage.next);
   return usage;
 }
 

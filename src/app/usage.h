@@ -2,17 +2,19 @@
 // nearest one that there is, and what the parser refuses.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string_view>
+#include <vector>
 
+#include "app/command_line.h"
 #include "base/result.h"
 
 namespace app {
 
-// wrong_usage with the nearest verb if `word` is neither an option nor a verb of `root`.
-base::Result<void> check_verb(const CLI::App& root, std::string_view word);
+// wrong_usage with the nearest verb if `word` is neither an option nor one of the verbs.
+base::Result<void> check_verb(const std::vector<VerbText>& verbs, std::string_view word);
 
-// The parser's refusal of the words after `verb` (empty: there was none), as wrong_usage.
-base::Error usage_error(const CLI::App& root, std::string_view verb, const CLI::ParseError& error);
+// The parser's refusal of the words after the verb, as wrong_usage. `verb`: the one that was
+// chosen, or the program itself. `unexpected`: the first option that it does not have, or empty.
+base::Error usage_error(const VerbText& verb, std::string refusal, std::string_view unexpected);
 
 }  // namespace app

@@ -34,33 +34,6 @@ int exit_code(base::ErrorKind kind) {
   return exit_failed;
 }
 
-CLI::App* declare_verb(CLI::App& root, const char* name, const char* summary,
-                       const char* examples) {
-  CLI::App* verb = root.add_subcommand(name, summary);
-  verb->footer(std::string("Examples:\n") + examples);
-  return verb;
-}
-
-void offer_setting(CLI::App* verb, Session& session, std::string_view key) {
-  const SettingSpec* spec = find_spec(key);
-  CLI::Option* option = verb->add_option_function<std::vector<std::string>>(
-      "--" + std::string(key),
-      [&session, key = std::string(key)](const std::vector<std::string>& values) {
-        session.flags[key] = values;
-      },
-      std::string(spec->help) + (spec->words.empty() ? "" : fmt::format(": {}", spec->words)));
-  option->type_name(spec->kind == SettingSpec::Kind::integer ? "N"
-                    : spec->kind == SettingSpec::Kind::size  ? "SIZE"
-                                                             : "VALUE");
-  option->default_str(std::string(spec->standard));
-  option->expected(1);
-  if (spec->kind == SettingSpec::Kind::list) {
-    option->take_all();
-  } else {
-    option->take_last();
-  }
-}
-
 namespace {
 
 // For an error that does not say what to do.

@@ -1,9 +1,8 @@
 // What every verb is given, and how a verb joins the command line: one file verb_NAME.cc with one
-// function add_NAME() that declares the subcommand and sets session.run. main.cc builds the
-// Session, parses, then calls run: nothing happens while the command line is still being read.
+// function add_NAME() that declares the verb and what it runs (app/command_line.h). main.cc builds
+// the Session, parses, then calls run: nothing happens while the command line is still being read.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <map>
 #include <string>
@@ -31,6 +30,8 @@ enum Exit {
 };
 int exit_code(base::ErrorKind kind);
 
+class CommandLine;
+
 struct Session {
   Places places;
   base::SystemClock clock;
@@ -42,11 +43,6 @@ struct Session {
 
   base::Result<Config> config() const { return Config::load(places, flags); }
 };
-
-// Declares a verb with its two examples; `--help` shows both.
-CLI::App* declare_verb(CLI::App& root, const char* name, const char* summary, const char* examples);
-// Offers `--KEY` for a setting on this verb; its help names the accepted words and the default.
-void offer_setting(CLI::App* verb, Session& session, std::string_view key);
 
 // Three parts on stderr. An error that does not say what to do gets the advice of its kind.
 void print_error(const Session& session, const base::Error& error);
@@ -70,18 +66,18 @@ base::Result<base::Json> parse_input(std::string_view json, std::string_view wha
 // A JSON array of token ids, each a whole number in int32.
 base::Result<std::vector<int32_t>> parse_ids(std::string_view json, std::string_view what);
 
-void add_serve(CLI::App& root, Session& session);
-void add_run(CLI::App& root, Session& session);
-void add_image(CLI::App& root, Session& session);
-void add_pull(CLI::App& root, Session& session);
-void add_models(CLI::App& root, Session& session);   // list, show, rm, ps
-void add_tokens(CLI::App& root, Session& session);   // tokenize, detokenize, template
-void add_measure(CLI::App& root, Session& session);  // logits, perplexity
-void add_embed(CLI::App& root, Session& session);
-void add_quantize(CLI::App& root, Session& session);
-void add_verify(CLI::App& root, Session& session);
-void add_bench(CLI::App& root, Session& session);
-void add_doctor(CLI::App& root, Session& session);
-void add_about(CLI::App& root, Session& session);  // config, completion, version, man
+void add_serve(CommandLine& line, Session& session);
+void add_run(CommandLine& line, Session& session);
+void add_image(CommandLine& line, Session& session);
+void add_pull(CommandLine& line, Session& session);
+void add_models(CommandLine& line, Session& session);   // list, show, rm, ps
+void add_tokens(CommandLine& line, Session& session);   // tokenize, detokenize, template
+void add_measure(CommandLine& line, Session& session);  // logits, perplexity
+void add_embed(CommandLine& line, Session& session);
+void add_quantize(CommandLine& line, Session& session);
+void add_verify(CommandLine& line, Session& session);
+void add_bench(CommandLine& line, Session& session);
+void add_doctor(CommandLine& line, Session& session);
+void add_about(CommandLine& line, Session& session);  // config, completion, version, man
 
 }  // namespace app

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "app/build_info.h"
+#include "app/command_line.h"
 #include "app/verb.h"
 #include "base/json.h"
 #include "tensor/linear.h"
@@ -50,10 +51,11 @@ int print_version(bool json) {
   return exit_done;
 }
 
-std::vector<std::string> options_of(const CLI::App& verb) {
+// Of all options that have one.
+std::vector<std::string> long_names(const VerbText& verb) {
   std::vector<std::string> names;
-  for (const CLI::Option* option : verb.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  for (const OptionText& option : verb.options) {
+    names.insert(names.end(), option.long_names.begin(), option.long_names.end());
   }
   return names;
 }
@@ -64,15 +66,11 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-std::vector<const CLI::App*> verbs_of(const CLI::App& root) {
-  return root.get_subcommands([](const CLI::App* verb) { return !verb->get_group().empty(); });
-}
-
-std::string bash_completion(const CLI::App& root) {
+std::string bash_completion(const CommandLine& line) {
   std::string verbs, cases;
-  for (const CLI::App* verb : verbs_of(root)) {
-    verbs += (verbs.empty() ? "" : " ") + verb->get_name();
-    cases += fmt::format("    {}) words=\"{}\" ;;\n", verb->get_name(), joined(options_of(*verb)));
+  for (const VerbText& verb : line.verbs()) {
+    verbs += (verbs.empty() ? "" : " ") + verb.name;
+    cases += fmt::format("    {}) words=\"{}\" ;;\n", verb.name, joined(long_names(verb)));
   }
   return fmt::format(
       "_nautile() {{\n  local cur=${{COMP_WORDS[COMP_CWORD]}} words\n"
@@ -98,12 +96,12 @@ std::string shell_quoted(std::string_view text) {
   return out + "'";
 }
 
-std::string zsh_completion(const CLI::App& root) {
+std::string zsh_completion(const CommandLine& line) {
   std::string verbs, cases;
-  for (const CLI::App* verb : verbs_of(root)) {
-    verbs += "    " + shell_quoted(verb->get_name() + ":" + verb->get_description()) + "\n";
-    cases += fmt::format("    {}) _values option {} && return; _files ;;\n", verb->get_name(),
-                         joined(options_of(*verb)));
+  for (const VerbText& verb : line.verbs()) {
+    verbs += "    " + shell_quoted(verb.name + ":" + verb.summary) + "\n";
+    cases += fmt::format("    {}) _values option {} && return; _files ;;\n", verb.name,
+                         joined(long_names(verb)));
   }
   return fmt::format(
       "#compdef nautile\n_nautile() {{\n  local -a verbs\n  verbs=(\n{}  )\n"
@@ -112,56 +110,79 @@ std::string zsh_completion(const CLI::App& root) {
       verbs, cases);
 }
 
-std::string fish_completion(const CLI::App& root) {
+std::string fish_completion(const CommandLine& line) {
   std::string text;
-  for (const CLI::App* verb : verbs_of(root)) {
-    text += fmt::format("complete -c nautile -n __fish_use_subcommand -f -a {} -d {}\n",
-                        verb->get_name(), shell_quoted(verb->get_description()));
-    for (const std::string& option : options_of(*verb)) {
+  for (const VerbText& verb : line.verbs()) {
+    text += fmt::format("complete -c nautile -n __fish_use_subcommand -f -a {} -d {}\n", verb.name,
+                        shell_quoted(verb.summary));
+    for (const std::string& option : long_names(verb)) {
       text += fmt::format("complete -c nautile -n '__fish_seen_subcommand_from {}' -l {}\n",
-                          verb->get_name(), option.substr(2));
+                          verb.name, option.substr(2));
     }
   }
   return text;
 }
 
-// roff of one verb, or of the whole program, from the same declarations that --help prints.
-std::string man_page(const CLI::App& root, const CLI::App* verb) {
-  const std::string name = verb == nullptr ? "nautile" : "nautile-" + verb->get_name();
-  const CLI::App& described = verb == nullptr ? root : *verb;
+// Backslashes and dashes as roff wants them; a line that begins with a dot or a quote is text too.
+std::string roff(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if ((c == '.' || c == '\'') && (out.empty() || out.back() == '\n')) out += "\\&";
+    if (c == '\\') {
+      out += "\\e";
+    } else if (c == '-') {
+      out += "\\-";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+// roff of a verb, or of the whole program, from the same declarations that --help prints.
+std::string man_page(const CommandLine& line, const VerbText& described) {
+  const bool whole = described.name.empty();
+  const std::string name = whole ? "nautile" : "nautile-" + described.name;
   std::string text = fmt::format(
       ".TH {} 1 \"\" \"nautile {}\" \"Nautile\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.B nautile{}\n"
-      "[options]\n",
-      name, build_version, name, described.get_description(),
-      verb == nullptr ? " VERB" : " " + verb->get_name());
-  if (verb == nullptr) {
+      "[options]",
+      name, build_version, roff(name), roff(described.summary),
+      whole ? " VERB" : " " + described.name);
+  for (const OptionText& option : described.options) {
+    if (!option.place.empty()) text += " " + option.place;
+  }
+  text += "\n";
+  if (whole) {
     text += ".SH VERBS\n";
-    for (const CLI::App* each : verbs_of(root)) {
-      text +=
-          fmt::format(".TP\n.BR nautile\\-{} (1)\n{}\n", each->get_name(), each->get_description());
+    for (const VerbText& each : line.verbs()) {
+      text += fmt::format(".TP\n.BR nautile\\-{} (1)\n{}\n", each.name, roff(each.summary));
     }
   }
   text += ".SH OPTIONS\n";
-  for (const CLI::Option* option : described.get_options()) {
-    const std::string standard = option->get_default_str();
-    text += fmt::format(".TP\n.B {}\n{}{}\n", option->get_name(true), option->get_description(),
-                        standard.empty() ? "" : fmt::format(" (default: {})", standard));
+  for (const OptionText& option : described.options) {
+    std::string names;
+    if (!option.names.empty()) names = "\\fB" + roff(option.names) + "\\fR";
+    if (!option.value.empty()) names += " " + roff(option.value);
+    if (!option.place.empty()) names += (names.empty() ? "\\fB" : ", \\fB") + option.place + "\\fR";
+    text += fmt::format(
+        ".TP\n{}\n{}{}\n", names, roff(option.help),
+        option.standard.empty() ? "" : fmt::format(" (default: {})", roff(option.standard)));
   }
-  if (!described.get_footer().empty()) {
-    text += ".SH EXAMPLES\n.nf\n" + described.get_footer().substr(sizeof "Examples:") + "\n.fi\n";
+  if (!described.examples.empty()) {
+    text += ".SH EXAMPLES\n.nf\n" + roff(described.examples) + "\n.fi\n";
   }
   return text +
          ".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage, 3 refused input, 4 not enough "
          "memory or disk, 5 unreachable, 130 interrupted.\n";
 }
 
-base::Result<int> print_completion(const CLI::App& root, const std::string& shell) {
+base::Result<int> print_completion(const CommandLine& line, const std::string& shell) {
   if (shell == "bash") {
-    std::fputs(bash_completion(root).c_str(), stdout);
+    std::fputs(bash_completion(line).c_str(), stdout);
   } else if (shell == "zsh") {
-    std::fputs(zsh_completion(root).c_str(), stdout);
+    std::fputs(zsh_completion(line).c_str(), stdout);
   } else if (shell == "fish") {
-    std::fputs(fish_completion(root).c_str(), stdout);
+    std::fputs(fish_completion(line).c_str(), stdout);
   } else {
     return base::fail(base::ErrorKind::wrong_usage, "no completion for " + base::shown_name(shell),
                       "", "choose bash, zsh or fish");
@@ -169,57 +190,46 @@ base::Result<int> print_completion(const CLI::App& root, const std::string& shel
   return exit_done;
 }
 
-base::Result<int> print_man(const CLI::App& root, const std::string& name) {
-  const CLI::App* chosen = nullptr;
-  for (const CLI::App* verb : verbs_of(root)) {
-    if (verb->get_name() == name) chosen = verb;
+base::Result<int> print_man(const CommandLine& line, const std::string& name) {
+  VerbText chosen = line.program();
+  for (const VerbText& verb : line.verbs()) {
+    if (verb.name == name) chosen = verb;
   }
-  if (chosen == nullptr && !name.empty()) {
+  if (chosen.name != name) {
     return base::fail(base::ErrorKind::wrong_usage, "there is no command " + base::shown_name(name),
                       "", "`nautile --help` lists the commands");
   }
-  std::fputs(man_page(root, chosen).c_str(), stdout);
+  std::fputs(man_page(line, chosen).c_str(), stdout);
   return exit_done;
 }
 
 }  // namespace
 
-void add_about(CLI::App& root, Session& session) {
+void add_about(CommandLine& line, Session& session) {
   auto json = std::make_shared<bool>(false);
-  CLI::App* config = declare_verb(root, "config", "print the effective settings and their origin",
-                                  "  nautile config\n  NAUTILE_THREADS=4 nautile config --json");
-  for (const SettingSpec& spec : setting_specs()) offer_setting(config, session, spec.key);
-  config->add_flag("--json", *json, "one JSON object");
-  config->callback([&session, json] {
-    session.run = [&session, json] { return print_config(session, *json); };
-  });
+  Verb config = line.verb("config", "print the effective settings and their origin",
+                          "  nautile config\n  NAUTILE_THREADS=4 nautile config --json");
+  for (const SettingSpec& spec : setting_specs()) config.setting(spec.key);
+  config.flag("--json", *json, "one JSON object");
+  config.runs([&session, json] { return print_config(session, *json); });
 
-  CLI::App* version = declare_verb(root, "version", "print version, commit and instruction set",
-                                   "  nautile version\n  nautile version --json");
-  version->add_flag("--json", *json, "one JSON object");
-  version->callback([&session, json] {
-    session.without_settings = true;
-    session.run = [json]() -> base::Result<int> { return print_version(*json); };
-  });
+  Verb version = line.verb("version", "print version, commit and instruction set",
+                           "  nautile version\n  nautile version --json");
+  version.flag("--json", *json, "one JSON object");
+  version.runs_without_settings([json]() -> base::Result<int> { return print_version(*json); });
 
   auto word = std::make_shared<std::string>();
-  CLI::App* completion = declare_verb(
-      root, "completion", "print shell completions (bash, zsh, fish)",
-      "  nautile completion bash > ~/.local/share/bash-completion/completions/nautile\n"
-      "  nautile completion fish | source");
-  completion->add_option("SHELL", *word, "bash, zsh or fish")->required();
-  completion->callback([&session, &root, word] {
-    session.without_settings = true;
-    session.run = [&root, word] { return print_completion(root, *word); };
-  });
+  Verb completion =
+      line.verb("completion", "print shell completions (bash, zsh, fish)",
+                "  nautile completion bash > ~/.local/share/bash-completion/completions/nautile\n"
+                "  nautile completion fish | source");
+  completion.option("SHELL", *word, "bash, zsh or fish").required();
+  completion.runs_without_settings([&line, word] { return print_completion(line, *word); });
 
-  CLI::App* man = declare_verb(root, "man", "print the manual page of the program or of a verb",
-                               "  nautile man | man -l -\n  nautile man serve | man -l -");
-  man->add_option("VERB", *word, "a verb");
-  man->callback([&session, &root, word] {
-    session.without_settings = true;
-    session.run = [&root, word] { return print_man(root, *word); };
-  });
+  Verb man = line.verb("man", "print the manual page of the program or of a verb",
+                       "  nautile man | man -l -\n  nautile man serve | man -l -");
+  man.option("VERB", *word, "a verb");
+  man.runs_without_settings([&line, word] { return print_man(line, *word); });
 }
 
 }  // namespace app

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <map>
 
+#include "app/command_line.h"
 #include "app/one_shot.h"
 #include "app/probes.h"
 #include "base/json.h"
@@ -176,27 +177,23 @@ base::Result<int> run_bench(const Session& session, const BenchOptions& options)
 
 }  // namespace
 
-void add_bench(CLI::App& root, Session& session) {
+void add_bench(CommandLine& line, Session& session) {
   auto options = std::make_shared<BenchOptions>();
-  CLI::App* verb =
-      declare_verb(root, "bench", "measure this machine's speed with a model",
-                   "  nautile bench smollm2\n  nautile bench ./model.gguf --prefill 512"
-                   " --decode 64 --batch 1,8 --repeat 9 --json");
-  verb->add_option("MODEL", options->model, "name, file or directory")->required();
-  verb->add_option("--prefill", options->prefill, "prompt tokens; 0: none")
-      ->check(CLI::Range(0, 1 << 20));
-  verb->add_option("--decode", options->decode, "steps of decoding")->check(CLI::Range(1, 1 << 20));
-  verb->add_option("--batch", options->batches, "sequences decoded at once: 1,2,4,8,16")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 256));
-  verb->add_option("--depth", options->depth, "tokens already in the cache when decoding")
-      ->check(CLI::Range(0, 1 << 20));
-  verb->add_option("--repeat", options->repeat, "measurements of each")->check(CLI::Range(1, 1000));
-  verb->add_flag("--json", options->json, "one JSON object");
-  for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);
-  verb->callback([&session, options] {
-    session.run = [&session, options] { return run_bench(session, *options); };
-  });
+  Verb verb = line.verb("bench", "measure this machine's speed with a model",
+                        "  nautile bench smollm2\n  nautile bench ./model.gguf --prefill 512"
+                        " --decode 64 --batch 1,8 --repeat 9 --json");
+  verb.option("MODEL", options->model, "name, file or directory").required();
+  verb.option("--prefill", options->prefill, "prompt tokens; 0: none").range(0, 1 << 20);
+  verb.option("--decode", options->decode, "steps of decoding").range(1, 1 << 20);
+  verb.option("--batch", options->batches, "sequences decoded at once: 1,2,4,8,16")
+      .with_commas()
+      .range(1, 256);
+  verb.option("--depth", options->depth, "tokens already in the cache when decoding")
+      .range(0, 1 << 20);
+  verb.option("--repeat", options->repeat, "measurements of each").range(1, 1000);
+  verb.flag("--json", options->json, "one JSON object");
+  for (const char* key : {"threads", "isa", "memory"}) verb.setting(key);
+  verb.runs([&session, options] { return run_bench(session, *options); });
 }
 
 }  // namespace app

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <unistd.h>
 
+#include "app/command_line.h"
 #include "app/doctor.h"
 #include "base/json.h"
 
@@ -58,17 +59,15 @@ base::Result<int> doctor(const Session& session, bool privacy, bool json) {
 
 }  // namespace
 
-void add_doctor(CLI::App& root, Session& session) {
+void add_doctor(CommandLine& line, Session& session) {
   auto privacy = std::make_shared<bool>(false);
   auto json = std::make_shared<bool>(false);
-  CLI::App* verb = declare_verb(root, "doctor", "check this machine; each line comes with its fix",
-                                "  nautile doctor\n  nautile doctor --privacy --json");
-  verb->add_flag("--privacy", *privacy, "confinement only, also of the running server");
-  verb->add_flag("--json", *json, "one JSON object");
-  offer_setting(verb, session, "listen");
-  verb->callback([&session, privacy, json] {
-    session.run = [&session, privacy, json] { return doctor(session, *privacy, *json); };
-  });
+  Verb verb = line.verb("doctor", "check this machine; each line comes with its fix",
+                        "  nautile doctor\n  nautile doctor --privacy --json");
+  verb.flag("--privacy", *privacy, "confinement only, also of the running server");
+  verb.flag("--json", *json, "one JSON object");
+  verb.setting("listen");
+  verb.runs([&session, privacy, json] { return doctor(session, *privacy, *json); });
 }
 
 }  // namespace app

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "app/command_line.h"
 #include "app/model_store.h"
 #include "app/verb.h"
 #include "base/json.h"
@@ -97,24 +98,22 @@ base::Result<int> embed_picture(const Session& session, const EmbedOptions& opti
 
 }  // namespace
 
-void add_embed(CLI::App& root, Session& session) {
+void add_embed(CommandLine& line, Session& session) {
   auto options = std::make_shared<EmbedOptions>();
-  CLI::App* verb = declare_verb(
-      root, "embed", "write what a model that sees makes of a picture, as little-endian f32",
-      "  nautile embed ./janus-pro-1b --image photo.jpg --out photo.f32\n"
-      "  nautile embed ./janus-pro-1b --image photo.jpg --exact --out photo.f32");
-  verb->add_option("MODEL", options->model, "name, file or directory")->required();
-  verb->add_option("--image", options->image_file, "PNG, JPEG or WebP file; -: stdin")->required();
-  verb->add_option("--out", options->out,
-                   "file to write: the features of the vision tower, then the rows that stand in "
-                   "the prompt, little-endian f32, of the shapes that are printed; -: stdout, and "
-                   "the shapes go to stderr")
-      ->required();
-  verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
-  for (const char* key : {"threads", "isa"}) offer_setting(verb, session, key);
-  verb->callback([&session, options] {
-    session.run = [&session, options] { return embed_picture(session, *options); };
-  });
+  Verb verb =
+      line.verb("embed", "write what a model that sees makes of a picture, as little-endian f32",
+                "  nautile embed ./janus-pro-1b --image photo.jpg --out photo.f32\n"
+                "  nautile embed ./janus-pro-1b --image photo.jpg --exact --out photo.f32");
+  verb.option("MODEL", options->model, "name, file or directory").required();
+  verb.option("--image", options->image_file, "PNG, JPEG or WebP file; -: stdin").required();
+  verb.option("--out", options->out,
+              "file to write: the features of the vision tower, then the rows that stand in "
+              "the prompt, little-endian f32, of the shapes that are printed; -: stdout, and "
+              "the shapes go to stderr")
+      .required();
+  verb.flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
+  for (const char* key : {"threads", "isa"}) verb.setting(key);
+  verb.runs([&session, options] { return embed_picture(session, *options); });
 }
 
 }  // namespace app

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <unistd.h>
 
+#include "app/command_line.h"
 #include "app/one_engine.h"
 #include "base/json.h"
 
@@ -305,37 +306,34 @@ base::Result<int> draw_images(const Session& session, const ImageOptions& option
 
 }  // namespace
 
-void add_image(CLI::App& root, Session& session) {
+void add_image(CommandLine& line, Session& session) {
   auto options = std::make_shared<ImageOptions>();
-  CLI::App* verb =
-      declare_verb(root, "image", "draw pictures with Janus-Pro",
-                   "  nautile image ./janus-pro-1b 'a lighthouse in the fog' -o lighthouse.png\n"
-                   "  nautile image ./janus-pro-1b 'a lighthouse in the fog' --n 4 --seed 7");
-  verb->add_option("MODEL", options->model, "name, file or directory")->required();
-  verb->add_option("PROMPT", options->words, "what is to be drawn; -: stdin")->default_str("");
-  verb->add_option("--n", options->pictures, "how many pictures, each with the next seed")
-      ->check(CLI::Range(1, engine::pictures_drawn_max));
-  verb->add_option("--seed", options->seed, "the same seed gives the same picture")
-      ->check(CLI::Range(uint64_t{0}, static_cast<uint64_t>(engine::drawing_seed_max)));
-  verb->add_option("--cfg", options->guidance, "weight of the text against no text")
-      ->check(CLI::Range(0.0, engine::guidance_max));
-  verb->add_option("--temp", options->temperature, "temperature, 0 takes the likeliest codes")
-      ->check(CLI::Range(0.0, 2.0));
-  verb->add_option("-o,--output", options->out,
-                   "PNG to write, of several FILE-1.png, FILE-2.png …; without it "
-                   "nautile-SEED.png; -: stdout");
-  verb->add_option("--codes-out", options->codes_out,
-                   "also write the codes of the picture, a JSON array row after row");
-  verb->add_option(
-      "--codes", options->codes_file,
-      "in place of PROMPT, a file with such an array: it is decoded, nothing is drawn; "
-      "-: stdin");
-  verb->add_flag("--json", options->json, "one JSON object: files, seeds, usage");
-  verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
-  for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);
-  verb->callback([&session, options] {
-    session.run = [&session, options] { return draw_images(session, *options); };
-  });
+  Verb verb =
+      line.verb("image", "draw pictures with Janus-Pro",
+                "  nautile image ./janus-pro-1b 'a lighthouse in the fog' -o lighthouse.png\n"
+                "  nautile image ./janus-pro-1b 'a lighthouse in the fog' --n 4 --seed 7");
+  verb.option("MODEL", options->model, "name, file or directory").required();
+  verb.option("PROMPT", options->words, "what is to be drawn; -: stdin");
+  verb.option("--n", options->pictures, "how many pictures, each with the next seed")
+      .range(1, engine::pictures_drawn_max);
+  verb.option("--seed", options->seed, "the same seed gives the same picture")
+      .range(int64_t{0}, static_cast<int64_t>(engine::drawing_seed_max));
+  verb.option("--cfg", options->guidance, "weight of the text against no text")
+      .range(0.0, engine::guidance_max);
+  verb.option("--temp", options->temperature, "temperature, 0 takes the likeliest codes")
+      .range(0.0, 2.0);
+  verb.option("-o,--output", options->out,
+              "PNG to write, of several FILE-1.png, FILE-2.png …; without it "
+              "nautile-SEED.png; -: stdout");
+  verb.option("--codes-out", options->codes_out,
+              "also write the codes of the picture, a JSON array row after row");
+  verb.option("--codes", options->codes_file,
+              "in place of PROMPT, a file with such an array: it is decoded, nothing is drawn; "
+              "-: stdin");
+  verb.flag("--json", options->json, "one JSON object: files, seeds, usage");
+  verb.flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
+  for (const char* key : {"threads", "isa", "memory"}) verb.setting(key);
+  verb.runs([&session, options] { return draw_images(session, *options); });
 }
 
 }  // namespace app

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <set>
 
+#include "app/command_line.h"
 #include "app/model_store.h"
 #include "app/row_runner.h"
 #include "base/json.h"
@@ -150,49 +151,45 @@ base::Result<int> print_perplexity(const Session& session, const PerplexityOptio
 
 }  // namespace
 
-void add_measure(CLI::App& root, Session& session) {
+void add_measure(CommandLine& line, Session& session) {
   auto logits = std::make_shared<LogitsOptions>();
-  CLI::App* verb = declare_verb(
-      root, "logits", "write the model's logits for given ids, as little-endian f32",
+  Verb verb = line.verb(
+      "logits", "write the model's logits for given ids, as little-endian f32",
       "  nautile logits smollm2 --ids ids.json --rows last --out logits.f32\n"
       "  nautile logits ./model.gguf --ids ids.json --rows 0,5,9 --exact --out logits.f32");
-  verb->add_option("MODEL", logits->model, "name, file or directory")->required();
-  verb->add_option("--ids", logits->ids_file,
-                   "file with a JSON array of token ids ([1, 2, 3]), the model's input; -: stdin")
-      ->required();
-  verb->add_option("--rows", logits->rows,
-                   "positions of the input whose logits are written, counted from 0: 0,5,9; "
-                   "or all, or last");
-  verb->add_option("--head", logits->head,
-                   "text: predicts the next id; mtp: the id after it, where the model has that "
-                   "layer");
-  verb->add_option("--out", logits->out,
-                   "file to write: one row of little-endian f32, as many as the vocabulary, for "
-                   "each position; -: stdout, and the summary goes to stderr")
-      ->required();
-  verb->add_flag("--exact", logits->exact, "f32 activations on decoded weights (slow)");
-  for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);
-  verb->callback([&session, logits] {
-    session.run = [&session, logits] { return write_logits(session, *logits); };
-  });
+  verb.option("MODEL", logits->model, "name, file or directory").required();
+  verb.option("--ids", logits->ids_file,
+              "file with a JSON array of token ids ([1, 2, 3]), the model's input; -: stdin")
+      .required();
+  verb.option("--rows", logits->rows,
+              "positions of the input whose logits are written, counted from 0: 0,5,9; "
+              "or all, or last");
+  verb.option("--head", logits->head,
+              "text: predicts the next id; mtp: the id after it, where the model has that "
+              "layer");
+  verb.option("--out", logits->out,
+              "file to write: one row of little-endian f32, as many as the vocabulary, for "
+              "each position; -: stdout, and the summary goes to stderr")
+      .required();
+  verb.flag("--exact", logits->exact, "f32 activations on decoded weights (slow)");
+  for (const char* key : {"threads", "isa", "memory"}) verb.setting(key);
+  verb.runs([&session, logits] { return write_logits(session, *logits); });
 
   auto perplexity = std::make_shared<PerplexityOptions>();
-  verb = declare_verb(root, "perplexity", "measure how well the model predicts a text",
-                      "  nautile perplexity smollm2 --text wiki.txt\n"
-                      "  nautile perplexity ./model.gguf --ids ids.json --ctx 2048 --top1");
-  verb->add_option("MODEL", perplexity->model, "name, file or directory")->required();
-  verb->add_option("--text", perplexity->text_file, "file with the text, in UTF-8; -: stdin");
-  verb->add_option("--ids", perplexity->ids_file,
-                   "in place of --text, a file with a JSON array of token ids; -: stdin");
-  verb->add_option("--ctx", perplexity->context_tokens,
-                   "tokens of a window; windows follow each other, each begins without the others")
-      ->check(CLI::Range(2, 1 << 20));
-  verb->add_flag("--top1", perplexity->top1, "also the likeliest id after each position");
-  verb->add_flag("--exact", perplexity->exact, "f32 activations on decoded weights (slow)");
-  for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);
-  verb->callback([&session, perplexity] {
-    session.run = [&session, perplexity] { return print_perplexity(session, *perplexity); };
-  });
+  verb = line.verb("perplexity", "measure how well the model predicts a text",
+                   "  nautile perplexity smollm2 --text wiki.txt\n"
+                   "  nautile perplexity ./model.gguf --ids ids.json --ctx 2048 --top1");
+  verb.option("MODEL", perplexity->model, "name, file or directory").required();
+  verb.option("--text", perplexity->text_file, "file with the text, in UTF-8; -: stdin");
+  verb.option("--ids", perplexity->ids_file,
+              "in place of --text, a file with a JSON array of token ids; -: stdin");
+  verb.option("--ctx", perplexity->context_tokens,
+              "tokens of a window; windows follow each other, each begins without the others")
+      .range(2, 1 << 20);
+  verb.flag("--top1", perplexity->top1, "also the likeliest id after each position");
+  verb.flag("--exact", perplexity->exact, "f32 activations on decoded weights (slow)");
+  for (const char* key : {"threads", "isa", "memory"}) verb.setting(key);
+  verb.runs([&session, perplexity] { return print_perplexity(session, *perplexity); });
 }
 
 }  // namespace app

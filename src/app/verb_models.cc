@@ -7,6 +7,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "app/command_line.h"
 #include "app/local_http.h"
 #include "app/model_store.h"
 #include "app/probes.h"
@@ -282,44 +283,38 @@ base::Result<int> show_loaded(const Session& session, bool json) {
 
 }  // namespace
 
-void add_models(CLI::App& root, Session& session) {
+void add_models(CommandLine& line, Session& session) {
   auto list = std::make_shared<ListOptions>();
-  CLI::App* verb = declare_verb(root, "list", "list the models on this machine",
-                                "  nautile list\n  nautile list --catalogue");
-  verb->add_flag("--json", list->json, "one JSON object per line");
-  verb->add_flag("--catalogue", list->catalogue,
-                 "DeepSeek's models to fetch: size, memory, licence, speed on this machine");
-  verb->add_flag("--names", list->names, "names only, for completions");
-  verb->callback(
-      [&session, list] { session.run = [&session, list] { return list_models(session, *list); }; });
+  Verb verb = line.verb("list", "list the models on this machine",
+                        "  nautile list\n  nautile list --catalogue");
+  verb.flag("--json", list->json, "one JSON object per line");
+  verb.flag("--catalogue", list->catalogue,
+            "DeepSeek's models to fetch: size, memory, licence, speed on this machine");
+  verb.flag("--names", list->names, "names only, for completions");
+  verb.runs([&session, list] { return list_models(session, *list); });
 
   auto show = std::make_shared<ShowOptions>();
-  verb =
-      declare_verb(root, "show", "show one model: architecture, size, licence, fit",
+  verb = line.verb("show", "show one model: architecture, size, licence, fit",
                    "  nautile show SmolLM2-135M-Instruct.Q4_1\n  nautile show ./model.gguf --json");
-  verb->add_option("MODEL", show->model, "name, file or directory")->required();
-  verb->add_flag("--json", show->json, "one JSON object");
-  verb->add_flag("--metadata", show->metadata, "also the file's own keys");
-  offer_setting(verb, session, "memory");
-  verb->callback(
-      [&session, show] { session.run = [&session, show] { return show_model(session, *show); }; });
+  verb.option("MODEL", show->model, "name, file or directory").required();
+  verb.flag("--json", show->json, "one JSON object");
+  verb.flag("--metadata", show->metadata, "also the file's own keys");
+  verb.setting("memory");
+  verb.runs([&session, show] { return show_model(session, *show); });
 
   auto remove = std::make_shared<RemoveOptions>();
-  verb = declare_verb(root, "rm", "remove a model from the models directory",
-                      "  nautile rm SmolLM2-135M-Instruct.Q4_1\n  nautile rm smollm2 --yes");
-  verb->add_option("MODEL", remove->model, "name of a stored model")->required();
-  verb->add_flag("--yes", remove->yes, "do not ask");
-  verb->callback([&session, remove] {
-    session.run = [&session, remove] { return remove_model(session, *remove); };
-  });
+  verb = line.verb("rm", "remove a model from the models directory",
+                   "  nautile rm SmolLM2-135M-Instruct.Q4_1\n  nautile rm smollm2 --yes");
+  verb.option("MODEL", remove->model, "name of a stored model").required();
+  verb.flag("--yes", remove->yes, "do not ask");
+  verb.runs([&session, remove] { return remove_model(session, *remove); });
 
   auto json = std::make_shared<bool>(false);
-  verb = declare_verb(root, "ps", "show which models a running server holds",
-                      "  nautile ps\n  nautile ps --listen 127.0.0.1:9000 --json");
-  verb->add_flag("--json", *json, "one JSON object per line");
-  offer_setting(verb, session, "listen");
-  verb->callback(
-      [&session, json] { session.run = [&session, json] { return show_loaded(session, *json); }; });
+  verb = line.verb("ps", "show which models a running server holds",
+                   "  nautile ps\n  nautile ps --listen 127.0.0.1:9000 --json");
+  verb.flag("--json", *json, "one JSON object per line");
+  verb.setting("listen");
+  verb.runs([&session, json] { return show_loaded(session, *json); });
 }
 
 }  // namespace app

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <unistd.h>
 
+#include "app/command_line.h"
 #include "app/model_store.h"
 #include "app/pull_job.h"
 #include "app/verb.h"
@@ -124,33 +125,28 @@ base::Result<int> pull_model(Session& session, const PullFlags& flags) {
 
 }  // namespace
 
-void add_pull(CLI::App& root, Session& session) {
+void add_pull(CommandLine& line, Session& session) {
   auto flags = std::make_shared<PullFlags>();
   const std::string largest(pull::largest_distill(machine_memory_bytes()).name);
-  CLI::App* verb = declare_verb(
-      root, "pull", "fetch a model: hf:ORG/REPO[@REV][:FILE or QUANT], ollama:NAME[:TAG], a name",
-      ("  nautile pull " + largest +
-       "\n  nautile pull hf:unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q8_0 --json")
-          .c_str());
-  verb->add_option("REF", flags->reference,
-                   "hf:…, ollama:…, file:PATH, or a name from `nautile list --catalogue`")
-      ->required();
-  verb->add_option("--from", flags->from, "take it from this folder; no network is used");
-  verb->add_option("--as", flags->model, "another name for the model");
-  verb->add_option("--connections", flags->connections, "ranges fetched at the same time")
-      ->check(CLI::Range(1, 16));
-  verb->add_option("--retries", flags->retries, "failures in a row that are lived with")
-      ->check(CLI::Range(0, 100));
-  verb->add_option("--stall-timeout", flags->stall_timeout_s,
-                   "seconds without a byte before a connection is made anew")
-      ->check(CLI::Range(1, 600));
-  verb->add_flag("--dry-run", flags->plan_only, "say what would be fetched, and fetch nothing");
-  verb->add_flag("--json", flags->json, "one JSON object per line: progress, then done");
-  offer_setting(verb, session, "hf-endpoint");
-  offer_setting(verb, session, "ollama-endpoint");
-  verb->callback([&session, flags] {
-    session.run = [&session, flags] { return pull_model(session, *flags); };
-  });
+  Verb verb = line.verb(
+      "pull", "fetch a model: hf:ORG/REPO[@REV][:FILE or QUANT], ollama:NAME[:TAG], a name",
+      "  nautile pull " + largest +
+          "\n  nautile pull hf:unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q8_0 --json");
+  verb.option("REF", flags->reference,
+              "hf:…, ollama:…, file:PATH, or a name from `nautile list --catalogue`")
+      .required();
+  verb.option("--from", flags->from, "take it from this folder; no network is used");
+  verb.option("--as", flags->model, "another name for the model");
+  verb.option("--connections", flags->connections, "ranges fetched at the same time").range(1, 16);
+  verb.option("--retries", flags->retries, "failures in a row that are lived with").range(0, 100);
+  verb.option("--stall-timeout", flags->stall_timeout_s,
+              "seconds without a byte before a connection is made anew")
+      .range(1, 600);
+  verb.flag("--dry-run", flags->plan_only, "say what would be fetched, and fetch nothing");
+  verb.flag("--json", flags->json, "one JSON object per line: progress, then done");
+  verb.setting("hf-endpoint");
+  verb.setting("ollama-endpoint");
+  verb.runs([&session, flags] { return pull_model(session, *flags); });
 }
 
 }  // namespace app

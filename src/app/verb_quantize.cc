@@ -9,6 +9,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "app/command_line.h"
 #include "app/model_store.h"
 #include "app/row_runner.h"
 #include "base/json.h"
@@ -264,28 +265,25 @@ base::Result<int> quantize(const Session& session, const QuantizeOptions& option
 
 }  // namespace
 
-void add_quantize(CLI::App& root, Session& session) {
+void add_quantize(CommandLine& line, Session& session) {
   auto options = std::make_shared<QuantizeOptions>();
-  CLI::App* verb =
-      declare_verb(root, "quantize", "write a model as a smaller GGUF file, and say what that cost",
-                   "  nautile quantize ./DeepSeek-R1-Distill-Qwen-1.5B r1-1.5b.Q4_K_M.gguf Q4_K_M\n"
-                   "  nautile quantize model.F16.gguf model.Q8_0.gguf Q8_0 --text wiki.txt --json");
-  verb->add_option("IN", options->in, "name, GGUF file, or Hugging Face directory")->required();
-  verb->add_option("OUT", options->out, "the GGUF file to write")->required();
-  verb->add_option("TYPE", options->type,
-                   "Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0, Q3_K_M or Q2_K, from large to small")
-      ->required();
-  verb->add_option("--text", options->text_file,
-                   "also measure the perplexity of this text before and after");
-  verb->add_option("--ctx", options->context_tokens, "tokens of a window, for --text")
-      ->check(CLI::Range(2, 1 << 20));
-  verb->add_flag("--force", options->force, "replace OUT if it exists");
-  verb->add_flag("--dry-run", options->plan_only, "say how large it would be, and write nothing");
-  verb->add_flag("--json", options->json, "one JSON object, with every tensor");
-  offer_setting(verb, session, "threads");
-  verb->callback([&session, options] {
-    session.run = [&session, options] { return quantize(session, *options); };
-  });
+  Verb verb =
+      line.verb("quantize", "write a model as a smaller GGUF file, and say what that cost",
+                "  nautile quantize ./DeepSeek-R1-Distill-Qwen-1.5B r1-1.5b.Q4_K_M.gguf Q4_K_M\n"
+                "  nautile quantize model.F16.gguf model.Q8_0.gguf Q8_0 --text wiki.txt --json");
+  verb.option("IN", options->in, "name, GGUF file, or Hugging Face directory").required();
+  verb.option("OUT", options->out, "the GGUF file to write").required();
+  verb.option("TYPE", options->type,
+              "Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0, Q3_K_M or Q2_K, from large to small")
+      .required();
+  verb.option("--text", options->text_file,
+              "also measure the perplexity of this text before and after");
+  verb.option("--ctx", options->context_tokens, "tokens of a window, for --text").range(2, 1 << 20);
+  verb.flag("--force", options->force, "replace OUT if it exists");
+  verb.flag("--dry-run", options->plan_only, "say how large it would be, and write nothing");
+  verb.flag("--json", options->json, "one JSON object, with every tensor");
+  verb.setting("threads");
+  verb.runs([&session, options] { return quantize(session, *options); });
 }
 
 }  // namespace app

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "app/command_line.h"
 #include "app/one_engine.h"
 #include "base/json.h"
 
@@ -376,52 +377,44 @@ base::Result<int> run_model(const Session& session, const RunOptions& options) {
 
 }  // namespace
 
-void add_run(CLI::App& root, Session& session) {
+void add_run(CommandLine& line, Session& session) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* verb = declare_verb(
-      root, "run", "talk to a model in the terminal, or get one answer",
+  Verb verb = line.verb(
+      "run", "talk to a model in the terminal, or get one answer",
       "  nautile run smollm2\n  nautile run ./model.gguf 'Why is the sea salty?' --temp 0\n"
       "  nautile run ./janus-pro-1b 'What is in it?' --image photo.jpg");
-  verb->add_option("MODEL", options->model, "name, file or directory")->required();
-  verb->add_option("PROMPT", options->words, "one question; none: a conversation; -: stdin")
-      ->default_str("");
-  verb->add_option("--temp", options->temperature,
-                   "temperature, 0 picks the likeliest token; without it what the model's makers "
-                   "advise, else 0.6")
-      ->check(CLI::Range(0.0, 2.0));
-  verb->add_option("--top-p", options->top_p,
-                   "nucleus, 0 to 1; without it what the model's makers advise, else 0.95")
-      ->check(CLI::Range(0.0, 1.0));
-  verb->add_option("--top-k", options->top_k, "only the k likeliest; 0: off")
-      ->check(CLI::Range(0, 1 << 20));
-  verb->add_option("--min-p", options->min_p, "least share of the likeliest, 0 to 1")
-      ->check(CLI::Range(0.0, 1.0));
-  verb->add_option("--seed", options->seed, "the same seed gives the same answer");
-  verb->add_option("--max-tokens", options->tokens_max,
-                   "new tokens at most; without it, until the context is full")
-      ->check(CLI::Range(0, 1 << 24));
-  verb->add_option("--system", options->system, "system prompt");
-  CLI::Option* think =
-      verb->add_flag("--think", options->think, "think first, where the model can choose");
-  verb->add_flag("--no-think", options->no_think, "answer at once, where the model can choose")
-      ->excludes(think);
-  verb->add_option("--image", options->image_files,
-                   "a PNG, JPEG or WebP file that the first question is about; may be repeated; "
-                   "-: stdin")
-      ->default_str("")
-      ->expected(1)
-      ->take_all();
-  verb->add_option("--ids", options->ids_file,
-                   "in place of PROMPT, a file with a JSON array of token ids to go on from, "
-                   "without the chat template; -: stdin");
-  verb->add_flag("--json", options->json, "one JSON object: text, ids, logprobs, usage");
-  verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
-  verb->add_flag("--ignore-eos", options->ignore_end, "go on after an end token");
-  for (const char* key : {"threads", "context", "isa", "memory", "speculation"})
-    offer_setting(verb, session, key);
-  verb->callback([&session, options] {
-    session.run = [&session, options] { return run_model(session, *options); };
-  });
+  verb.option("MODEL", options->model, "name, file or directory").required();
+  verb.option("PROMPT", options->words, "one question; none: a conversation; -: stdin");
+  verb.option("--temp", options->temperature,
+              "temperature, 0 picks the likeliest token; without it what the model's makers "
+              "advise, else 0.6")
+      .range(0.0, 2.0);
+  verb.option("--top-p", options->top_p,
+              "nucleus; without it what the model's makers advise, else 0.95")
+      .range(0.0, 1.0);
+  verb.option("--top-k", options->top_k, "only the k likeliest; 0: off").range(0, 1 << 20);
+  verb.option("--min-p", options->min_p, "least share of the likeliest").range(0.0, 1.0);
+  verb.option("--seed", options->seed, "the same seed gives the same answer");
+  verb.option("--max-tokens", options->tokens_max,
+              "new tokens at most; without it, until the context is full")
+      .range(0, 1 << 24);
+  verb.option("--system", options->system, "system prompt");
+  const Option think =
+      verb.flag("--think", options->think, "think first, where the model can choose");
+  verb.flag("--no-think", options->no_think, "answer at once, where the model can choose")
+      .excludes(think);
+  verb.option("--image", options->image_files,
+              "a PNG, JPEG or WebP file that the first question is about; may be repeated; "
+              "-: stdin")
+      .repeated();
+  verb.option("--ids", options->ids_file,
+              "in place of PROMPT, a file with a JSON array of token ids to go on from, "
+              "without the chat template; -: stdin");
+  verb.flag("--json", options->json, "one JSON object: text, ids, logprobs, usage");
+  verb.flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
+  verb.flag("--ignore-eos", options->ignore_end, "go on after an end token");
+  for (const char* key : {"threads", "context", "isa", "memory", "speculation"}) verb.setting(key);
+  verb.runs([&session, options] { return run_model(session, *options); });
 }
 
 }  // namespace app

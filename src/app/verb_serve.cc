@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "account/credentials.h"
+#include "app/command_line.h"
 #include "app/seal.h"
 #include "app/supervisor.h"
 #include "app/verb.h"
@@ -76,15 +77,15 @@ base::Result<int> serve(Session& session) {
 
 }  // namespace
 
-void add_serve(CLI::App& root, Session& session) {
-  CLI::App* verb = declare_verb(root, "serve", "start the chat site and the API",
-                                "  nautile serve\n"
-                                "  nautile serve --listen 127.0.0.1:9000 --model ./model.gguf");
+void add_serve(CommandLine& line, Session& session) {
+  Verb verb = line.verb("serve", "start the chat site and the API",
+                        "  nautile serve\n"
+                        "  nautile serve --listen 127.0.0.1:9000 --model ./model.gguf");
   for (const SettingSpec& spec : setting_specs()) {
     // Endpoints are pull's: a server contacts nobody.
-    if (!spec.key.ends_with("-endpoint")) offer_setting(verb, session, spec.key);
+    if (!spec.key.ends_with("-endpoint")) verb.setting(spec.key);
   }
-  verb->callback([&session] { session.run = [&session] { return serve(session); }; });
+  verb.runs([&session] { return serve(session); });
 }
 
 }  // namespace app

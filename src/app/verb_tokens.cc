@@ -1,6 +1,7 @@
 // tokenize, detokenize, template: what a model's vocabulary and chat template make of a text.
 #include <cstdio>
 
+#include "app/command_line.h"
 #include "app/model_store.h"
 #include "app/one_shot.h"
 #include "app/verb.h"
@@ -112,37 +113,31 @@ base::Result<int> render_template(const Session& session, const std::string& sou
 
 }  // namespace
 
-void add_tokens(CLI::App& root, Session& session) {
+void add_tokens(CommandLine& line, Session& session) {
   auto options = std::make_shared<TokenizeOptions>();
-  CLI::App* verb = declare_verb(root, "tokenize", "UTF-8 on standard input to a JSON array of ids",
-                                "  echo -n 'Hello' | nautile tokenize ./model.gguf\n"
-                                "  nautile tokenize smollm2 --special --bos < prompt.txt");
-  verb->add_option("MODEL", options->model, "name, file or directory")->required();
-  verb->add_flag("--special", options->special, "special tokens in the text become their ids");
-  verb->add_flag("--bos", options->bos, "add the begin-of-sequence token where the model has one");
-  verb->callback([&session, options] {
-    session.run = [&session, options] { return tokenize(session, *options); };
-  });
+  Verb verb = line.verb("tokenize", "UTF-8 on standard input to a JSON array of ids",
+                        "  echo -n 'Hello' | nautile tokenize ./model.gguf\n"
+                        "  nautile tokenize smollm2 --special --bos < prompt.txt");
+  verb.option("MODEL", options->model, "name, file or directory").required();
+  verb.flag("--special", options->special, "special tokens in the text become their ids");
+  verb.flag("--bos", options->bos, "add the begin-of-sequence token where the model has one");
+  verb.runs([&session, options] { return tokenize(session, *options); });
 
   auto model = std::make_shared<std::string>();
-  verb = declare_verb(root, "detokenize", "a JSON array of ids on standard input to bytes",
-                      "  echo '[1, 2]' | nautile detokenize ./model.gguf\n"
-                      "  nautile tokenize M < text | nautile detokenize M");
-  verb->add_option("MODEL", *model, "name, file or directory")->required();
-  verb->callback([&session, model] {
-    session.run = [&session, model] { return detokenize(session, *model); };
-  });
+  verb = line.verb("detokenize", "a JSON array of ids on standard input to bytes",
+                   "  echo '[1, 2]' | nautile detokenize ./model.gguf\n"
+                   "  nautile tokenize M < text | nautile detokenize M");
+  verb.option("MODEL", *model, "name, file or directory").required();
+  verb.runs([&session, model] { return detokenize(session, *model); });
 
   auto source = std::make_shared<std::string>();
-  verb = declare_verb(
-      root, "template", "render a chat template: request JSON on standard input to the prompt",
+  verb = line.verb(
+      "template", "render a chat template: request JSON on standard input to the prompt",
       "  echo "
       "'{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"add_generation_prompt\":true}' |"
       " nautile template smollm2\n  nautile template chat.jinja < request.json");
-  verb->add_option("MODEL_OR_FILE", *source, "a model, or a .jinja file")->required();
-  verb->callback([&session, source] {
-    session.run = [&session, source] { return render_template(session, *source); };
-  });
+  verb.option("MODEL_OR_FILE", *source, "a model, or a .jinja file").required();
+  verb.runs([&session, source] { return render_template(session, *source); });
 }
 
 }  // namespace app

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <unordered_map>
 
+#include "app/command_line.h"
 #include "app/model_store.h"
 #include "app/row_runner.h"
 #include "app/vectors.h"
@@ -393,33 +394,30 @@ base::Result<int> write_vectors(const Session& session, const VerifyOptions& opt
 
 }  // namespace
 
-void add_verify(CLI::App& root, Session& session) {
+void add_verify(CommandLine& line, Session& session) {
   auto options = std::make_shared<VerifyOptions>();
-  CLI::App* verb = declare_verb(
-      root, "verify", "hold a model against reference vectors: exit code 0 if it agrees, else 1",
+  Verb verb = line.verb(
+      "verify", "hold a model against reference vectors: exit code 0 if it agrees, else 1",
       "  nautile verify smollm2\n"
       "  nautile verify ./model.Q4_K_M.gguf --vectors model.vectors.json --json\n"
       "  nautile verify ./model-f16.gguf --write model.vectors.json --text page.txt");
-  verb->add_option("MODEL", options->model, "name, file or directory")->required();
-  verb->add_option("--vectors,VECTORS", options->vectors,
-                   "file, or folder with expected.json; else those that come with the program");
-  verb->add_flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
-  verb->add_option("--max-kl", options->kl_max, "largest mean divergence that passes, in nats")
-      ->check(CLI::Range(1e-9, 100.0));
-  CLI::Option* write = verb->add_option("--write", options->out,
-                                        "make vectors with this model, and compare nothing");
-  verb->add_option("--text", options->text_file, "UTF-8 text, or -: what --write feeds the model")
-      ->needs(write);
-  verb->add_option("--ids", options->ids_file, "JSON array of ids, or -: the same in ids")
-      ->needs(write);
-  verb->add_option("--origin", options->origin, "where the vectors come from, kept in the file")
-      ->needs(write);
-  verb->add_flag("--json", options->json, "one JSON object");
-  for (const char* key : {"threads", "isa", "memory"}) offer_setting(verb, session, key);
-  verb->callback([&session, options] {
-    session.run = [&session, options] {
-      return options->out.empty() ? verify(session, *options) : write_vectors(session, *options);
-    };
+  verb.option("MODEL", options->model, "name, file or directory").required();
+  verb.option("--vectors,VECTORS", options->vectors,
+              "file, or folder with expected.json; else those that come with the program");
+  verb.flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
+  verb.option("--max-kl", options->kl_max, "largest mean divergence that passes, in nats")
+      .range(1e-9, 100.0);
+  const Option write =
+      verb.option("--write", options->out, "make vectors with this model, and compare nothing");
+  verb.option("--text", options->text_file, "UTF-8 text, or -: what --write feeds the model")
+      .needs(write);
+  verb.option("--ids", options->ids_file, "JSON array of ids, or -: the same in ids").needs(write);
+  verb.option("--origin", options->origin, "where the vectors come from, kept in the file")
+      .needs(write);
+  verb.flag("--json", options->json, "one JSON object");
+  for (const char* key : {"threads", "isa", "memory"}) verb.setting(key);
+  verb.runs([&session, options] {
+    return options->out.empty() ? verify(session, *options) : write_vectors(session, *options);
   });
 }
 

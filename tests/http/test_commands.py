@@ -3,6 +3,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -66,6 +67,20 @@ def test_completions_are_whole_scripts():
         assert any("write the model's logits" in word for word in words), shell
     text = nautile("completion", "bash").stdout
     assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
+
+
+def test_manual_pages_name_every_option_of_help():
+    verbs = re.findall(r"^  (\w+) ", nautile("--help").stdout.partition("Subcommands:")[2], re.M)
+    assert {"serve", "run", "image", "verify", "man"} <= set(verbs)
+    for verb in verbs:
+        offered = re.findall(r"^  (-\S+|[A-Z_]+) ", nautile(verb, "--help").stdout, re.M)
+        page = nautile("man", verb).stdout.replace("\\-", "-")
+        described = re.findall(r"\\fB(.*?)\\fR", page)
+        assert set(offered) <= set(described) and "" not in described, verb
+
+
+def test_a_number_below_nothing_is_not_taken_for_a_large_one():
+    assert_refused(nautile("run", "M", "--seed", "-1"), 2, "--seed: -1 is less than 0")
 
 
 def test_help_shows_the_defaults():
