@@ -25,9 +25,8 @@ constexpr long create_ruleset = 444, add_rule = 445, restrict_self = 446;
 constexpr uint32_t ask_version = 1;
 constexpr int rule_path_beneath = 1;
 
-constexpr uint64_t execute = 1 << 0, write_file = 1 << 1, read_file = 1 << 2, read_dir = 1 << 3,
-                   remove_dir = 1 << 4, remove_file = 1 << 5, make_dir = 1 << 7, make_reg = 1 << 8,
-                   truncate = 1 << 14;
+constexpr uint64_t write_file = 1 << 1, read_file = 1 << 2, read_dir = 1 << 3, remove_dir = 1 << 4,
+                   remove_file = 1 << 5, make_dir = 1 << 7, make_reg = 1 << 8, truncate = 1 << 14;
 constexpr uint64_t all_of_abi_1 = (1 << 13) - 1;
 constexpr uint64_t refer = 1 << 13;                            // abi 2
 constexpr uint64_t ioctl_dev = 1 << 15;                        // abi 5
