@@ -40,6 +40,7 @@ FUZZ_RUNS = 4_000
 SLOW_TESTS = ":".join([
     "Starter.*", "*RowDoesNotDependOn*", "*/Invariance.*", "Speculation.OnAndOffGiveTheSameTokens",
     "ExpertsOnDisk.TokensAreThoseOfTheModelInMemory", "Scheduler.EverythingEndsUnderRandomLoad"])
+LONG_PROGRAMS = ["model_test", "tensor_test", "engine_test", "format_test"]
 TIERS = ["fast", "isa", "http", "browser", "attack", "asan", "fuzz", "tsan"]
 OPTIONAL = ["real", "lint"]
 SAN_FLAGS = "-O1"
@@ -147,8 +148,14 @@ def compile_in(folder, *targets):
     return need(f"build {folder.name}", ["ninja", "-C", str(folder), *targets], timeout_s=3000)
 
 
+def longest_first(name):
+    """Order of programs that run side by side: a long one that begins last runs alone."""
+    return LONG_PROGRAMS.index(name) if name in LONG_PROGRAMS else len(LONG_PROGRAMS)
+
+
 def test_programs(folder):
-    return sorted(path for path in folder.glob("*_test") if os.access(path, os.X_OK))
+    programs = sorted(path for path in folder.glob("*_test") if os.access(path, os.X_OK))
+    return sorted(programs, key=lambda program: longest_first(program.name))
 
 
 built = {}
@@ -218,13 +225,16 @@ def tier_isa():
         return
     env = {"NAUTILE_FETCH_DIR": str(FETCHED)}
     *lesser, best = machine_isas()  # the fast tier takes the best
-    side_by_side([(gtest, f"slow {name} with {best}", BUILD / name,
-                   dict(env, NAUTILE_ISA=best), [f"--gtest_filter={SLOW_TESTS}"])
-                  for name in ("model_test", "engine_test")] +
-                 [(gtest, f"{name} with {isa}", BUILD / name,
+    side_by_side([(gtest, f"{name} with {isa}", BUILD / name,
                    dict(env, NAUTILE_ISA=isa, NAUTILE_SLOW_MACHINE="1"),
                    ["--gtest_filter=-Starter.*"])
-                  for isa in lesser for name in ("model_test", "engine_test", "tensor_test")])
+                  for isa in lesser for name in ("model_test", "engine_test")] +
+                 [(gtest, f"slow {name} with {best}", BUILD / name,
+                   dict(env, NAUTILE_ISA=best), [f"--gtest_filter={SLOW_TESTS}"])
+                  for name in ("engine_test", "model_test")] +
+                 [(gtest, f"tensor_test with {isa}", BUILD / "tensor_test",
+                   dict(env, NAUTILE_ISA=isa, NAUTILE_SLOW_MACHINE="1"))
+                  for isa in lesser])
 
 
 def venv():
@@ -266,9 +276,8 @@ def tier_http():
     python = venv()
     if not ensure_build() or python is None or not npm_ci("tests/http"):
         return
-    pytest("http", "tests/http", python, env=program_env())
-    pytest("pull", "tests/pull", python, env=program_env())
-    pytest("quantize", "tests/quantize", python, env=program_env())
+    side_by_side([(pytest, name, f"tests/{name}", python, program_env())
+                  for name in ("http", "pull", "quantize")])
 
 
 def tier_browser():
@@ -320,7 +329,7 @@ def tier_asan():
 def tier_tsan():
     options = {"NAUTILE_FETCH_DIR": str(FETCHED), "NAUTILE_SLOW_MACHINE": "1"}
     folder = ROOT / "build" / "tsan"
-    programs = ["base_test", "net_test", "pull_test", "engine_test", "api_test"]
+    programs = ["engine_test", "base_test", "net_test", "pull_test", "api_test"]
     if (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
                   "-DNAUTILE_SANITIZE=thread", "-DNAUTILE_WEB=OFF")
             and compile_in(folder, *programs)):
