@@ -42,10 +42,10 @@ std::optional<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
   size_t padding = 0;
   while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  std::string out;
-  out.reserve(base64_bytes_max(text.size()));
+  std::string out(text.size() / 4 * 3 - padding, '\0');
   uint32_t bits = 0;
   int held = 0;  // bits
+  char* next = out.data();
   for (const char c : text.substr(0, text.size() - padding)) {
     const int value = values[static_cast<unsigned char>(c)];
     if (value < 0) return std::nullopt;
@@ -53,7 +53,7 @@ std::optional<std::string> from_base64(std::string_view text) {
     held += 6;
     if (held < 8) continue;
     held -= 8;
-    out += static_cast<char>(bits >> held & 0xff);
+    *next++ = static_cast<char>(bits >> held & 0xff);
   }
   if ((bits & ((1u << held) - 1)) != 0) return std::nullopt;
   return out;

@@ -1,7 +1,6 @@
 // Base64 of RFC 4648, section 4, in both directions. No state; any thread.
 #pragma once
 
-#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,9 +8,6 @@
 namespace base {
 
 std::string base64(std::string_view bytes);
-
-// How many bytes a text of `characters` stands for, at most.
-constexpr size_t base64_bytes_max(size_t characters) { return characters / 4 * 3 + 3; }
 
 // Nothing but the alphabet, padded to a multiple of four characters, unused bits zero: one text for
 // each string of bytes, so that nobody smuggles anything beside them. Absent: it is not that.

@@ -27,7 +27,6 @@ TEST(Base64, EveryLengthComesBack) {
     std::string bytes(length, '\0');
     random.fill({reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()});
     const std::string text = base64(bytes);
-    EXPECT_LE(bytes.size(), base64_bytes_max(text.size()));
     EXPECT_EQ(from_base64(text), bytes);
   }
 }

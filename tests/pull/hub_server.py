@@ -6,6 +6,7 @@
 It counts the bytes of files that it handed to the kernel (`file_bytes_sent`) and keeps the head of
 every request. Nothing here sleeps: a stalled reply waits until the server is stopped."""
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -19,10 +20,12 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SEND_BYTES = 64 * 1024
 
 
+@functools.lru_cache(maxsize=16)  # of a gigabyte it takes a second, and every reply names it
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
+@functools.lru_cache(maxsize=16)
 def git_sha1(data):
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
