@@ -1,12 +1,11 @@
 // Journeys 16 and 17: pictures that are drawn, and pictures that are asked about; on a desk and on
-// a phone, in both languages. The engine is scripted; what it draws follows from the seed alone.
+// a phone, each in both languages and both themes. The engine is scripted; what it draws follows
+// from the seed alone.
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { deflateSync } from 'node:zlib';
 import type { Page } from '@playwright/test';
-import { violations } from './support/look';
-import { screenshotDir } from './support/places';
+import { look, looks, violations } from './support/look';
 import type { Server } from './support/server';
 import { canStop, ended, expect, lastAnswer, openGate, remember, send, test } from './support/test';
 
@@ -49,22 +48,33 @@ function png(side: number, red: number): Buffer {
 const sea = { name: 'sea.png', mimeType: 'image/png', buffer: png(60, 20) };
 const sunset = { name: 'sunset.png', mimeType: 'image/png', buffer: png(90, 220) };
 
-async function drop(page: Page, files: { name: string; buffer: Buffer }[]): Promise<void> {
+type Given = { name: string; buffer: Buffer }[];
+
+/** Files over the page, and then let go. */
+async function drag(page: Page, files: Given, events: ('dragover' | 'drop')[]): Promise<void> {
   const plain = files.map(({ name, buffer }) => ({ name, data: buffer.toString('base64') }));
-  await page.evaluate((given) => {
-    const transfer = new DataTransfer();
-    for (const { name, data } of given) {
-      const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-      transfer.items.add(new File([bytes], name, { type: 'image/png' }));
-    }
-    const how = { bubbles: true, cancelable: true, dataTransfer: transfer };
-    document.querySelector('.chat')!.dispatchEvent(new DragEvent('dragover', how));
-    document.querySelector('.chat')!.dispatchEvent(new DragEvent('drop', how));
-  }, plain);
+  await page.evaluate(
+    ({ given, kinds }) => {
+      const transfer = new DataTransfer();
+      for (const { name, data } of given) {
+        const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+        transfer.items.add(new File([bytes], name, { type: 'image/png' }));
+      }
+      const how = { bubbles: true, cancelable: true, dataTransfer: transfer };
+      const chat = document.querySelector('.chat')!;
+      for (const kind of kinds) chat.dispatchEvent(new DragEvent(kind, how));
+    },
+    { given: plain, kinds: events },
+  );
 }
 
+const drop = (page: Page, files: Given) => drag(page, files, ['dragover', 'drop']);
+
 /** The file chooser of a pointer, or the menu of a finger and then the chooser. */
-async function choose(page: Page, files: { name: string; mimeType: string; buffer: Buffer }[]) {
+async function choose(
+  page: Page,
+  files: string | { name: string; mimeType: string; buffer: Buffer }[],
+) {
   await page.locator('input[type="file"][multiple]').setInputFiles(files);
 }
 
@@ -147,7 +157,7 @@ async function switchToDrawing(page: Page, name = 'Picture'): Promise<void> {
 
 async function seedShown(page: Page): Promise<number> {
   const words = await lastAnswer(page).locator('.drawing-status').innerText();
-  return Number(/(?:seed|graine) (\d+)/.exec(words)![1]);
+  return Number(/(?:Seed|Graine) (\d+)/.exec(words)![1]);
 }
 
 /** The API's picture of this seed: the scripted engine draws by the seed alone. */
@@ -163,163 +173,293 @@ async function apiPicture(server: Server, page: Page, seed: number): Promise<str
 
 const script = '/script sketch 9 at 2000/s; gate; sketch 6 at 2000/s; gate';
 
-for (const phone of [false, true]) {
-  const where = phone ? 'phone' : 'desk';
-  test.describe(where, () => {
-    test.use({
-      viewport: phone ? { width: 360, height: 740 } : { width: 1280, height: 800 },
-      hasTouch: phone,
-      isMobile: phone,
-      colorScheme: phone ? 'dark' : 'light',
-      locale: phone ? 'fr-FR' : 'en-US',
-    });
-    const words = phone
-      ? { mode: 'Image', stop: 'Arrêter', about: 'Poser une question dessus' }
-      : { mode: 'Picture', stop: 'Stop', about: 'Ask about it' };
+const wordsOf = {
+  en: {
+    mode: 'Picture',
+    stop: 'Stop',
+    save: 'Save',
+    again: 'Again with this seed',
+    four: 'Four of it',
+    about: 'Ask about it',
+    third: 'Actions: Picture 3 of 4: a lighthouse',
+    stopped: 'Stopped by you. The picture was not finished.',
+    said: ['Drawing.', 'Half drawn.', 'Answer ready'],
+    disk: /^The server's disk is full/,
+  },
+  fr: {
+    mode: 'Image',
+    stop: 'Arrêter',
+    save: 'Enregistrer',
+    again: 'Refaire avec cette graine',
+    four: 'En faire quatre',
+    about: 'Poser une question dessus',
+    third: 'Actions : Image 3 sur 4 : a lighthouse',
+    stopped: 'Arrêté à votre demande. L’image n’est pas terminée.',
+    said: ['Dessin en cours.', 'Dessin à moitié.', 'Réponse prête'],
+    disk: /^Le disque du serveur est plein/,
+  },
+};
 
-    test('a picture appears row by row, and nothing moves', async ({ chat, server }) => {
-      const heard = await remember(chat, '[role="status"]');
+const progressBar = (page: Page) => lastAnswer(page).locator('[role="progressbar"]');
+
+/** The drawing has ended, one way or the other. */
+const settled = (page: Page) =>
+  expect(lastAnswer(page).locator('.actions[data-busy="false"]')).toBeVisible();
+
+const useOf = ({ width, height, theme, language }: (typeof looks)[0]) => ({
+  viewport: { width, height },
+  hasTouch: width < 500,
+  isMobile: width < 500,
+  colorScheme: theme,
+  locale: language === 'fr' ? 'fr-FR' : 'en-US',
+});
+
+for (const how of looks.filter(({ width }) => width > 320)) {
+  const { name, language, width } = how;
+  const words = wordsOf[language];
+  test.describe(name, () => {
+    test.use(useOf(how));
+
+    test(`${name}: a picture appears row by row, and nothing moves`, async ({ chat, server }) => {
+      const heard = await remember(chat, '.hidden[role="status"]');
       await switchToDrawing(chat, words.mode);
       await send(chat, script);
-      await expect(lastAnswer(chat).locator('[role="progressbar"]')).toHaveAttribute(
-        'aria-valuenow',
-        '9',
-      );
+      await expect(progressBar(chat)).toHaveAttribute('aria-valuenow', '9');
+      await expect(progressBar(chat)).toHaveAttribute('aria-valuetext', / 9 (?:of|sur) 24$/);
       expect(await coloured(chat)).toBe(9 * 24);
+      await expect(progressBar(chat)).toBeInViewport({ ratio: 1 });
+      await expect(lastAnswer(chat).getByRole('button', { name: words.stop })).toBeInViewport({
+        ratio: 1,
+      });
       const moved = await watchShifts(chat);
       const before = await boxOf(chat);
       expect(Math.abs(before.width - before.height)).toBeLessThan(1);
-      await chat.screenshot({ path: join(screenshotDir, `drawing-${where}.png`) });
-      expect(await violations(chat)).toEqual([]);
+      await look(chat, how, 'drawing');
       const seed = await seedShown(chat);
       await openGate(chat, server);
-      await expect(lastAnswer(chat).locator('[role="progressbar"]')).toHaveAttribute(
-        'aria-valuenow',
-        '15',
-      );
+      await expect(progressBar(chat)).toHaveAttribute('aria-valuenow', '15');
       expect(await coloured(chat)).toBe(15 * 24);
       expect(await boxOf(chat)).toEqual(before);
       await openGate(chat, server);
       const picture = squares(chat).locator('img');
       await expect(picture).toBeVisible();
-      await expect(picture).toHaveAttribute('alt', script);
+      await expect(lastAnswer(chat).getByRole('img', { name: script })).toHaveCount(1);
       await expect.poll(() => picture.evaluate((i: HTMLImageElement) => i.naturalWidth)).toBe(384);
-      await expect(lastAnswer(chat).locator('.actions[data-busy="false"]')).toBeVisible();
+      await settled(chat);
       expect(await boxOf(chat)).toEqual(before);
       expect(await moved()).toEqual([]);
-      await chat.screenshot({ path: join(screenshotDir, `drawn-${where}.png`) });
-      expect(await violations(chat)).toEqual([]);
+      await look(chat, how, 'drawn');
       expect(await drawnBytes(chat)).toEqual([await apiPicture(server, chat, seed)]);
-      const said = await heard();
-      expect(said).toContain(phone ? 'Dessin à moitié.' : 'Half drawn.');
-      expect(said).toContain(phone ? 'Réponse prête' : 'Answer ready');
+      // How far it is is said twice, politely, and not for each row.
+      expect((await heard()).split('\n').filter((text) => text !== '')).toEqual(words.said);
+      await expect(chat.locator('.hidden[role="alert"]')).toBeEmpty();
       // It is still there after a reload, from the server's memory.
       await chat.reload();
       await expect(squares(chat).locator('img')).toBeVisible();
       expect(await drawnBytes(chat)).toEqual([await apiPicture(server, chat, seed)]);
     });
 
-    test('stop, the same seed again, four of it, a question about it', async ({ chat }) => {
+    test(`${name}: stop; the same seed again; four of it; asked about`, async ({ chat }) => {
       await switchToDrawing(chat, words.mode);
       await send(chat, '/script sketch 7 at 2000/s; hold');
       await expect.poll(() => coloured(chat)).toBe(7 * 24);
       await canStop(chat);
       await lastAnswer(chat).getByRole('button', { name: words.stop, exact: true }).click();
-      await expect(lastAnswer(chat).locator('.actions[data-busy="false"]')).toBeVisible();
-      await expect(lastAnswer(chat).locator('.drawing-status .note')).toHaveText(
-        phone ? /Arrêté à votre demande/ : /Stopped by you/,
-      );
+      await settled(chat);
+      await expect(lastAnswer(chat).locator('.drawing-status .note')).toHaveText(words.stopped);
       expect(await coloured(chat)).toBe(7 * 24);
+      await look(chat, how, 'draw-stopped');
 
       await send(chat, 'a lighthouse');
       await expect(squares(chat).locator('img')).toBeVisible();
       const [first] = await drawnBytes(chat);
       const seed = await seedShown(chat);
+      const action = (which: 'save' | 'again' | 'four') => {
+        const colon = language === 'fr' ? '\u00a0:' : ':';
+        const label = `${words[which]}${colon} a lighthouse`;
+        return lastAnswer(chat).getByRole('button', { name: label, exact: true });
+      };
       const saving = chat.waitForEvent('download');
-      await lastAnswer(chat)
-        .getByRole('button', { name: phone ? 'Enregistrer' : 'Save', exact: true })
-        .click();
+      await action('save').click();
       const saved = await saving;
       expect(saved.suggestedFilename()).toBe(`nautile-${seed}.png`);
       expect(digest(readFileSync(await saved.path()))).toBe(first);
-      const again = phone ? 'Refaire avec cette graine' : 'Again with this seed';
-      await lastAnswer(chat).getByRole('button', { name: again }).click();
+      await action('again').click();
       await expect(chat.locator('.versions').last()).toContainText('2/2');
       await expect(squares(chat).locator('img')).toBeVisible();
       expect(await seedShown(chat)).toBe(seed);
       expect(await drawnBytes(chat)).toEqual([first]);
 
-      await lastAnswer(chat)
-        .getByRole('button', { name: phone ? 'En faire quatre' : 'Four of it' })
-        .click();
+      await action('four').click();
       await expect(squares(chat)).toHaveCount(4);
       await expect(squares(chat).locator('img')).toHaveCount(4);
       const four = await drawnBytes(chat);
       expect(new Set(four).size).toBe(4);
-      await chat.screenshot({ path: join(screenshotDir, `four-${where}.png`) });
-      expect(await violations(chat)).toEqual([]);
+      await look(chat, how, 'four');
 
       // The third of them is asked about; the model in use is blind, another one is offered.
-      await lastAnswer(chat).locator('.drawn-actions button').nth(2).click();
+      await lastAnswer(chat).getByRole('button', { name: words.third }).click();
+      await look(chat, how, 'four-menu');
       await chat.getByRole('menuitem', { name: words.about }).click();
       await expect(chat.locator('.file-chip')).toHaveCount(1);
       await expect(chat.locator('.send')).toBeDisabled();
       await chat.locator('#box').fill('What is in it?');
       await expect(chat.locator('.send')).toBeDisabled();
-      await chat.screenshot({ path: join(screenshotDir, `blind-${where}.png`) });
-      expect(await violations(chat)).toEqual([]);
+      await look(chat, how, 'blind');
       await chat.locator('.chip-note .button').click();
+      await expect(chat.locator('#box')).toBeFocused();
       await chat.locator('.send').click();
       await ended(chat);
       await expect(lastAnswer(chat)).toContainText('I see 1 pictures:');
       await expect(chat.locator('.message.user').last().locator('.thumb img')).toBeVisible();
       await expect(chat.locator('.file-chip')).toHaveCount(0);
-      expect(await violations(chat)).toEqual([]);
+      await look(chat, how, 'asked-drawn');
     });
 
-    test('one dropped picture and two chosen ones are asked about', async ({ chat }) => {
+    test(`${name}: one dropped picture and two chosen ones are asked about`, async ({ chat }) => {
+      await drag(chat, [sea], ['dragover']);
+      await expect(chat.locator('.composer-box.dropping')).toBeVisible();
+      await look(chat, how, 'dropping');
       await drop(chat, [sea]);
       await expect(chat.locator('.file-chip .file-name')).toHaveText(['sea.png']);
       await expect(chat.locator('.file-chip img')).toBeVisible();
       await expect(chat.locator('#blind-note')).toBeVisible();
+      await look(chat, how, 'dropped');
       await chat.locator('.chip-note .button').click();
       await expect(chat.locator('#blind-note')).toBeHidden();
       await send(chat, 'What is this?');
       await ended(chat);
       await expect(lastAnswer(chat)).toContainText(`I see 1 pictures: ${sea.buffer.length} bytes`);
+      await look(chat, how, 'asked');
 
       await choose(chat, [sea, sunset]);
       await expect(chat.locator('.file-chip')).toHaveCount(2);
-      await chat.screenshot({ path: join(screenshotDir, `chips-${where}.png`) });
-      expect(await violations(chat)).toEqual([]);
+      await look(chat, how, 'chips');
       await send(chat, 'And these two?');
       await ended(chat);
+      // The chips have left the box, which gave the transcript room: the question stays at the top.
+      const at = (await chat.locator('.message.user').last().boundingBox())!.y;
+      expect(at - (await chat.locator('.scroller').boundingBox())!.y).toBeLessThan(40);
       await expect(lastAnswer(chat)).toContainText('I see 2 pictures:');
       await expect(lastAnswer(chat)).toContainText(`${sunset.buffer.length} bytes`);
       await expect(chat.locator('.message.user').last().locator('.thumb img')).toHaveCount(2);
-      await chat.screenshot({ path: join(screenshotDir, `asked-${where}.png`) });
-      expect(await violations(chat)).toEqual([]);
-      const wide = await chat.evaluate(() => document.documentElement.scrollWidth);
-      expect(wide).toBeLessThanOrEqual(phone ? 360 : 1280);
+      await look(chat, how, 'asked-two');
+      expect(await chat.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+
+      // A full disk: nothing of what was asked is lost, and the card says what to do.
+      const full = { status: 507, contentType: 'application/json', body: '{"error":{}}' };
+      await chat.route('**/site/generations', (route) => route.fulfill(full), { times: 1 });
+      await switchToDrawing(chat, words.mode);
+      await send(chat, 'a lighthouse');
+      await expect(chat.locator('.trouble.disk p')).toHaveText(words.disk);
+      await expect(chat.locator('.message.user').last()).toContainText('a lighthouse');
+      await look(chat, how, 'draw-disk');
     });
   });
 }
 
-test('what cannot be taken is said before anything is sent', async ({ chat }) => {
+/**
+ * What the pill lies on, wherever the transcript is scrolled to: the boxes of buttons, bars and
+ * words that are in view, against the pill's own.
+ */
+async function underPill(page: Page): Promise<{ seen: number; hit: string[] }> {
+  return page.evaluate(async () => {
+    const frame = (): Promise<number> => new Promise(requestAnimationFrame);
+    const view = document.querySelector('.scroller')!;
+    const hit = new Set<string>();
+    let seen = 0;
+    for (let top = view.scrollHeight; top >= 0; top -= 20) {
+      view.scrollTop = top;
+      await frame();
+      await frame();
+      const pill = document.querySelector('.pill')?.getBoundingClientRect();
+      if (pill === undefined) continue;
+      seen++;
+      const inView = view.getBoundingClientRect();
+      for (const one of view.querySelectorAll('button, [role="progressbar"], .drawn, p, .bubble')) {
+        const box = one.getBoundingClientRect();
+        const above = Math.min(box.bottom, inView.bottom) <= pill.top;
+        const below = Math.max(box.top, inView.top) >= pill.bottom;
+        const beside = box.right <= pill.left || box.left >= pill.right;
+        if (!above && !below && !beside) hit.add(one.outerHTML.slice(0, 80));
+      }
+    }
+    return { seen, hit: [...hit] };
+  });
+}
+
+for (const how of looks.filter(({ name }) => name.startsWith('phone'))) {
+  test.describe('the pill', () => {
+    test.use(useOf(how));
+    test(`${how.name}: the pill lies on no progress and no button`, async ({ chat, server }) => {
+      await switchToDrawing(chat, wordsOf[how.language].mode);
+      await send(chat, '/script sketch 9 at 2000/s; gate');
+      await expect(progressBar(chat)).toHaveAttribute('aria-valuenow', '9');
+      // One picture: how far it is, and the button, are in view at once, pill or not.
+      const status = (await lastAnswer(chat).locator('.drawing-status').boundingBox())!;
+      const view = (await chat.locator('.scroller').boundingBox())!;
+      expect(status.y + status.height).toBeLessThanOrEqual(view.y + view.height);
+      await openGate(chat, server);
+      await settled(chat);
+      expect((await underPill(chat)).hit).toEqual([]);
+      // Four of them do not fit into the view: the pill is there while they are drawn.
+      await lastAnswer(chat).locator('.drawn-actions button').nth(1).click();
+      await expect(squares(chat)).toHaveCount(4);
+      await expect(progressBar(chat)).toHaveAttribute('aria-valuenow', '9');
+      await expect(chat.locator('.pill')).toBeVisible();
+      await look(chat, how, 'four-drawing');
+      const drawing = await underPill(chat);
+      expect(drawing.seen).toBeGreaterThan(5);
+      expect(drawing.hit).toEqual([]);
+      const pill = (await chat.locator('.pill').boundingBox())!;
+      await chat.locator('.pill').tap();
+      await expect(chat.locator('.pill')).toBeHidden();
+      const stop = lastAnswer(chat).locator('.drawing-status button');
+      await expect(stop).toBeInViewport({ ratio: 1 });
+      await look(chat, how, 'four-drawing-end');
+      expect(pill.height).toBeGreaterThanOrEqual(44);
+      await stop.click();
+      await settled(chat);
+    });
+  });
+}
+
+for (const how of looks.filter(({ width }) => width === 320)) {
+  test.describe('narrow', () => {
+    test.use(useOf(how));
+    test(`${how.name}: pictures`, async ({ chat, server }) => {
+      await drop(chat, [{ ...sea, name: 'a-long-name-of-a-picture-of-the-sea-at-night.png' }, sunset]);
+      await expect(chat.locator('.file-chip img')).toHaveCount(2);
+      await look(chat, how, 'dropped');
+      await chat.locator('.file-chip button').first().click();
+      await chat.locator('.file-chip button').click();
+      await switchToDrawing(chat, wordsOf[how.language].mode);
+      await send(chat, '/script sketch 9 at 2000/s; gate');
+      await expect(progressBar(chat)).toHaveAttribute('aria-valuenow', '9');
+      await look(chat, how, 'drawing');
+      await openGate(chat, server);
+      await settled(chat);
+      await look(chat, how, 'drawn');
+      await lastAnswer(chat).locator('.drawn-actions button').nth(1).click();
+      await expect(squares(chat)).toHaveCount(4);
+      await look(chat, how, 'four-drawing');
+    });
+  });
+}
+
+test('what cannot be taken is said before anything is sent', async ({ chat }, info) => {
   const text = { name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('hello') };
   const fake = { name: 'fake.png', mimeType: 'image/png', buffer: Buffer.from('GIF89a') };
   const start = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
-  const large = {
-    name: 'large.png',
-    mimeType: 'image/png',
-    buffer: Buffer.concat([start, Buffer.alloc(20 * 1024 * 1024)]),
-  };
+  const large = info.outputPath('large.png'); // the browser takes it from the disk
+  writeFileSync(large, start);
+  truncateSync(large, start.length + 20 * 1024 * 1024);
   await choose(chat, [text]);
   await expect(chat.locator('.chip-note.bad')).toHaveText(/notes\.txt is not a PNG/);
   await choose(chat, [fake]);
   await expect(chat.locator('.chip-note.bad')).toHaveText(/fake\.png is not a PNG/);
-  await choose(chat, [large]);
-  await expect(chat.locator('.chip-note.bad')).toHaveText(/large\.png has 21 MB; one picture/);
+  await choose(chat, large);
+  await expect(chat.locator('.chip-note.bad')).toHaveText(/large\.png has 21\sMB; one picture/);
   await expect(chat.locator('.file-chip')).toHaveCount(0);
   await choose(chat, Array.from({ length: 17 }, (_, i) => ({ ...sea, name: `${i}.png` })));
   await expect(chat.locator('.chip-note.bad')).toHaveText(/At most 16 pictures/);
@@ -348,24 +488,47 @@ test('a pasted picture is attached; pasted text stays text', async ({ chat }) =>
   await expect(chat.locator('.file-chip')).toHaveCount(1);
 });
 
-test('by keyboard alone: draw, and ask about it', async ({ chat }) => {
+test('by keyboard alone: draw, draw again, ask about it; the focus is never lost', async ({
+  chat,
+  server,
+}) => {
   await chat.locator('#box').focus();
   const toggle = chat.getByRole('button', { name: 'Picture', exact: true });
+  const add = chat.getByRole('button', { name: 'Add a picture' });
   await chat.keyboard.press('Tab');
-  await expect(chat.getByRole('button', { name: 'Add a picture' })).toBeFocused();
+  await expect(add).toBeFocused();
   await chat.keyboard.press('Tab');
   await expect(toggle).toBeFocused();
   await chat.keyboard.press('Space');
   await expect(chat.getByRole('textbox', { name: 'Describe a picture' })).toBeVisible();
   await chat.locator('#box').focus();
-  await chat.keyboard.type('a quiet harbour');
+  await chat.keyboard.type('/script sketch 3 at 2000/s; gate');
   await chat.keyboard.press('Enter');
+  // Stop has the focus when it goes because the picture is there: the answer takes it.
+  const stop = lastAnswer(chat).getByRole('button', { name: 'Stop', exact: true });
+  await stop.focus();
+  await openGate(chat, server);
   await expect(squares(chat).locator('img')).toBeVisible();
+  await expect(lastAnswer(chat)).toBeFocused();
+  await chat.keyboard.press('Tab');
+  const again = lastAnswer(chat).getByRole('button', { name: 'Again with this seed' });
+  await expect(again).toBeFocused();
+  // Another version takes the place of the one whose button was pressed, and its focus.
+  await chat.keyboard.press('Enter');
+  await expect(progressBar(chat)).toBeVisible();
+  await expect(lastAnswer(chat)).toBeFocused();
+  await openGate(chat, server);
+  await expect(squares(chat).locator('img')).toBeVisible();
+  await expect(chat.locator('.versions').last()).toContainText('2/2');
   const about = lastAnswer(chat).getByRole('button', { name: 'Ask about it' });
   await about.focus();
   await chat.keyboard.press('Enter');
   await expect(chat.locator('#box')).toBeFocused();
   await expect(chat.locator('.file-chip')).toHaveCount(1);
+  await chat.locator('.file-chip button').focus();
+  await chat.keyboard.press('Enter');
+  await expect(chat.locator('.file-chip')).toHaveCount(0);
+  await expect(add).toBeFocused();
 });
 
 test('the engine dies while it draws: said, and drawn again', async ({ chat }) => {

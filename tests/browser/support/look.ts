@@ -34,6 +34,7 @@ const mayCut = [
   '.history-row',
   '.thinking-line',
   '.code-lang',
+  '.file-name',
   '.waiting-text',
   '.bubble.folded',
   '.hidden',
@@ -66,7 +67,8 @@ async function clipped(page: Page): Promise<string[]> {
 
 /** What axe finds against the page as it stands. */
 export async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axeSource);
+  // Once a document: to read its half a megabyte takes as long as to run it.
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axeSource);
   return page.evaluate(async () => {
     const axe = (window as never as { axe: { run: (o: object) => Promise<never> } }).axe;
     const found: { violations: { id: string; nodes: { html: string }[] }[] } = await axe.run({

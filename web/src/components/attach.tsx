@@ -16,6 +16,7 @@ import {
 } from '../stores/pictures';
 import { coarse, setPrefs } from '../stores/prefs';
 import { model } from '../stores/session';
+import { composerBox } from '../stores/box';
 import { Button, IconButton } from './button';
 import { Icon } from './icons';
 import { Menu } from './menu';
@@ -67,6 +68,13 @@ export function onPaste(conversation: Conversation, event: ClipboardEvent): void
   void addFiles(conversation, files);
 }
 
+/** The chip that goes gives the focus to one beside it, the last one to the button that adds. */
+function passFocus(chip: Element | null): void {
+  const beside = chip?.nextElementSibling ?? chip?.previousElementSibling;
+  const to = beside?.querySelector('button') ?? document.querySelector('.composer-row button');
+  (to as HTMLElement | null)?.focus();
+}
+
 export function Chips({ conversation }: { conversation: Conversation }) {
   const chips = chipsOf(conversation).value;
   const other = seeingModel.value;
@@ -85,7 +93,10 @@ export function Chips({ conversation }: { conversation: Conversation }) {
               <IconButton
                 icon="close"
                 label={t('pic.remove', { name })}
-                onClick={() => removeChip(conversation, id)}
+                onClick={(event) => {
+                  passFocus((event.currentTarget as Element).closest('.file-chip'));
+                  removeChip(conversation, id);
+                }}
               />
             </li>
           ))}
@@ -96,7 +107,10 @@ export function Chips({ conversation }: { conversation: Conversation }) {
           <span>{t('model.nopic', { model: now.name, other: other.name })}</span>
           <Button
             label={t('pic.ask', { model: other.name })}
-            onClick={() => setPrefs({ model: other.id })}
+            onClick={() => {
+              setPrefs({ model: other.id });
+              composerBox.current?.focus();
+            }}
           />
         </div>
       )}
@@ -168,6 +182,7 @@ export function DrawToggle({ conversation }: { conversation: Conversation }) {
     <button
       type="button"
       class="chip"
+      aria-label={t('draw.mode')}
       aria-pressed={on}
       disabled={barred}
       title={t(barred ? 'draw.barred' : on ? 'draw.on' : 'draw.off')}

@@ -50,6 +50,7 @@ function ThinkControl() {
         <button
           type="button"
           class="chip"
+          aria-label={t('think')}
           aria-pressed={on}
           title={t(on ? 'think.on' : 'think.off')}
           onClick={() => setPrefs({ think: on ? 'off' : 'on' })}
@@ -294,7 +295,6 @@ export function Composer() {
           <AttachButton conversation={conversation} />
           <DrawToggle conversation={conversation} />
           {!drawMode.value && <ThinkControl />}
-          <span class="grow" />
           <SendOrStop
             live={live}
             empty={text.value.trim() === ''}

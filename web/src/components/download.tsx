@@ -107,7 +107,7 @@ export function Download() {
   const text = `${t('percent', { p: percentOf(fraction) })}, ${amounts(now)}`;
   return (
     <section class={`card pull ${now.state}`} aria-labelledby="pull-name">
-      <h2 id="pull-name" dir="auto">
+      <h2 id="pull-name" dir="auto" tabIndex={-1}>
         {now.name}
       </h2>
       {stateWords(now) !== '' && <p>{stateWords(now)}</p>}

@@ -4,6 +4,7 @@
  */
 import { effect } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
+import { titleOf } from '../base/words';
 import { duration, t } from '../i18n';
 import { savePicture } from '../services/pictures';
 import type { WireNode } from '../services/wire';
@@ -54,17 +55,18 @@ interface SquareProps {
   alt: string;
 }
 
+/** One picture for those who hear the page, from its first row on: what it holds is not named. */
 function Square({ live, index, picture, side, alt }: SquareProps) {
   const url = usePicture(picture.id);
   return (
     <div
       class="drawn"
-      role={url ? undefined : 'img'}
-      aria-label={url ? undefined : alt}
+      role="img"
+      aria-label={url === null ? `${alt} ${t('pic.lost')}` : alt}
       data-done={picture.id !== null}
     >
       {live !== null && <Sketch live={live} index={index} />}
-      {url && <img src={url} alt={alt} width={side} height={side} />}
+      {url && <img src={url} alt="" width={side} height={side} />}
       {url === null && <span class="drawn-lost">{t('pic.lost')}</span>}
     </div>
   );
@@ -73,6 +75,7 @@ function Square({ live, index, picture, side, alt }: SquareProps) {
 interface Action {
   label: string;
   run: () => void;
+  needsBytes?: boolean; // of the picture, which the server may have forgotten
 }
 
 function actionsOf(conversation: Conversation, node: WireNode, picture: Picture): Action[] {
@@ -84,9 +87,10 @@ function actionsOf(conversation: Conversation, node: WireNode, picture: Picture)
       run: () => drawAgain(conversation, node, { pictures: 1, seed }),
     },
     { label: t('draw.four'), run: () => drawAgain(conversation, node, { pictures: 4 }) },
-    { label: t('save'), run: () => id !== null && void savePicture(id, name) },
+    { label: t('save'), needsBytes: true, run: () => id !== null && void savePicture(id, name) },
     {
       label: t('draw.about'),
+      needsBytes: true,
       run: () => {
         if (id !== null) attachKnown(conversation, id, name);
         composerBox.current?.focus();
@@ -95,24 +99,43 @@ function actionsOf(conversation: Conversation, node: WireNode, picture: Picture)
   ];
 }
 
-/** Its room is kept while it is not there yet. */
-const hiddenUntil = (ready: boolean) => ({ visibility: ready ? 'visible' : 'hidden' }) as const;
+interface ActionsProps {
+  list: Action[];
+  picture: Picture;
+  what: string; // which picture it is, for those who hear the buttons one by one
+}
 
-function PictureActions({ list, ready }: { list: Action[]; ready: boolean }) {
+function useUsable({ list, picture }: ActionsProps): Action[] {
+  const lost = usePicture(picture.id) === null;
+  return list.filter(({ needsBytes }) => !(lost && needsBytes));
+}
+
+function PictureActions(props: ActionsProps) {
+  const { what } = props;
   return (
-    <div class="drawn-actions" style={hiddenUntil(ready)}>
-      {list.map(({ label, run }) => (
-        <Button key={label} kind="quiet" label={label} onClick={run} />
+    <div class="drawn-actions">
+      {useUsable(props).map(({ label, run }) => (
+        <Button
+          key={label}
+          kind="quiet"
+          label={label}
+          name={t('draw.named', { action: label, what })}
+          onClick={run}
+        />
       ))}
     </div>
   );
 }
 
-function PictureMenu({ list, ready }: { list: Action[]; ready: boolean }) {
+/** Between pictures: its room is kept while it is not there yet. */
+function PictureMenu(props: ActionsProps) {
+  const { picture, what } = props;
+  const list = useUsable(props);
+  const visibility = picture.id !== null ? 'visible' : 'hidden';
   return (
-    <div class="drawn-actions" style={hiddenUntil(ready)}>
+    <div class="drawn-actions" style={{ visibility }}>
       <Menu
-        label={t('actions')}
+        label={t('draw.named', { action: t('actions'), what })}
         buttonClass="icon-button"
         align="start"
         role="menu"
@@ -141,10 +164,11 @@ function Rows({ phase, live, seed }: RowsProps) {
   const parts = [t('draw.seed', { n: seed })];
   if (phase.leftMs > 0) parts.push(t('draw.left', { t: duration(phase.leftMs) }));
   const asked = live.stopping.value !== 'no';
+  const words = t('draw', { r: phase.row, n: phase.rows });
   return (
     <>
       <div class="row">
-        <span class="grow drawing-words">{t('draw', { r: phase.row, n: phase.rows })}</span>
+        <span class="grow drawing-words">{words}</span>
         <Button
           icon="stop"
           label={t(asked ? 'stopping' : 'stop')}
@@ -156,6 +180,7 @@ function Rows({ phase, live, seed }: RowsProps) {
         class="bar"
         role="progressbar"
         aria-label={t('progress')}
+        aria-valuetext={words}
         aria-valuemin={0}
         aria-valuemax={phase.rows}
         aria-valuenow={phase.row}
@@ -202,6 +227,7 @@ export function Drawing({ conversation, node, live }: DrawingProps) {
   const many = pictures.length > 1;
   const busy = live !== null && live.ending.value === null;
   const first = pictures[0];
+  const prompt = question?.content ?? '';
   return (
     <div class="drawing">
       <div class={many ? 'drawn-grid many' : 'drawn-grid'}>
@@ -214,12 +240,13 @@ export function Drawing({ conversation, node, live }: DrawingProps) {
                 index={i}
                 picture={picture}
                 side={side}
-                alt={place + (question?.content ?? '')}
+                alt={place + prompt}
               />
               {many && (
                 <PictureMenu
                   list={actionsOf(conversation, node, picture)}
-                  ready={picture.id !== null}
+                  picture={picture}
+                  what={place + titleOf(prompt)}
                 />
               )}
             </div>
@@ -230,10 +257,11 @@ export function Drawing({ conversation, node, live }: DrawingProps) {
         <div class="drawing-status">
           <Status conversation={conversation} node={node} live={live} />
         </div>
-        {first !== undefined && !many && (
+        {first !== undefined && first.id !== null && !many && !busy && (
           <PictureActions
             list={actionsOf(conversation, node, first)}
-            ready={first.id !== null && !busy}
+            picture={first}
+            what={titleOf(prompt)}
           />
         )}
       </div>

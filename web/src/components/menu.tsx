@@ -1,6 +1,6 @@
 /** A button that opens a small panel under itself. Esc, a click outside and leaving it close it. */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 interface MenuProps {
   label: string; // for those who cannot see the button's content
@@ -27,6 +27,7 @@ function moveFocus(panel: HTMLElement | null, key: string): boolean {
 
 export function Menu(props: MenuProps) {
   const [open, setOpen] = useState(false);
+  const [turned, setTurned] = useState(false); // there was no room under the button
   const box = useRef<HTMLDivElement>(null);
   const panel = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
@@ -36,6 +37,15 @@ export function Menu(props: MenuProps) {
     setOpen(false);
     button.current?.focus();
   };
+
+  useLayoutEffect(() => {
+    const box = panel.current;
+    if (box === null) return setTurned(false);
+    const view = (box.closest('.scroller') ?? document.documentElement).getBoundingClientRect();
+    const { bottom, height } = box.getBoundingClientRect();
+    const above = button.current!.getBoundingClientRect().top - view.top;
+    setTurned(bottom > view.bottom && above > height);
+  }, [open]);
 
   useEffect(() => {
     if (!open) return;
@@ -83,7 +93,7 @@ export function Menu(props: MenuProps) {
         <div
           id={id}
           ref={panel}
-          class={`panel ${props.align} ${props.up ? 'up' : ''}`}
+          class={`panel ${props.align} ${props.up || turned ? 'up' : ''}`}
           role={props.role}
           aria-label={props.label}
           tabIndex={-1}

@@ -284,6 +284,9 @@ function Answer({ conversation, node, last }: PartProps) {
   const why = live?.ending.value?.message ?? '';
   const copy = useCopy(node.content);
   const copying = node.drawing === undefined ? [copy] : [];
+  const stopping = busy ? live.stopping.value : 'no';
+  // The button of a drawing says itself that it was pressed.
+  const said = stopping === 'asked' && node.drawing !== undefined ? 'no' : stopping;
   const again: Action = {
     icon: 'again',
     label: t('again'),
@@ -301,9 +304,7 @@ function Answer({ conversation, node, last }: PartProps) {
           {!busy && <Ended conversation={conversation} node={node} why={why} />}
         </>
       )}
-      {busy && live.stopping.value !== 'no' && (
-        <p class="note">{t(live.stopping.value === 'asked' ? 'stopping' : 'stop.late')}</p>
-      )}
+      {said !== 'no' && <p class="note">{t(said === 'asked' ? 'stopping' : 'stop.late')}</p>}
       <div class="actions" role="group" aria-label={t('actions')} data-busy={busy}>
         {!busy && (
           <>

@@ -7,6 +7,9 @@
  * pill, starts it again. Over 200 messages only those within two screens are mounted; heights are
  * remembered, and the first visible message is the anchor: what changes above it is corrected in
  * the same frame.
+ *
+ * The focus stays in the conversation: where what had it goes (a button of a drawing that has ended,
+ * the version that was left), the message in its place takes it.
  */
 import { batch, signal } from '@preact/signals';
 import { Component, createRef } from 'preact';
@@ -31,6 +34,12 @@ interface Props {
   path: WireNode[];
 }
 
+/** What had the focus, and which message of the path it belongs to. */
+interface Focused {
+  element: Element;
+  index: number;
+}
+
 /** What others may ask of the transcript on the page: move by message, follow the end. */
 export const transcript: { current: Transcript | null } = { current: null };
 
@@ -46,10 +55,13 @@ export class Transcript extends Component<Props> {
   private lastInput = -inputAgeMs;
   private lastTop = 0;
   private width = 0;
+  private height = 0; // of the view, when it was last set right
   private guessed = 0; // 0: not yet
   private pinnedSeen: string | null = null;
   private spacePx = -1;
   private observer: ResizeObserver | null = null;
+  private focused: Focused | null = null;
+  private readonly changes = new MutationObserver(() => this.keepFocus());
 
   override componentWillMount(): void {
     this.range.value = this.window();
@@ -61,6 +73,7 @@ export class Transcript extends Component<Props> {
     this.observer = new ResizeObserver(() => this.settle());
     this.observer.observe(this.list.current!);
     this.observer.observe(this.scroller.current!);
+    this.changes.observe(this.list.current!, { childList: true, subtree: true });
     this.follow = true;
     this.place();
   }
@@ -68,6 +81,7 @@ export class Transcript extends Component<Props> {
   override componentWillUnmount(): void {
     if (transcript.current === this) transcript.current = null;
     this.observer?.disconnect();
+    this.changes.disconnect();
   }
 
   override componentDidUpdate(): void {
@@ -178,6 +192,7 @@ export class Transcript extends Component<Props> {
 
   private settle(): void {
     if (!this.mounted) return;
+    this.height = this.view.clientHeight;
     this.measureItems();
     this.setSpace();
     if (this.follow) {
@@ -249,6 +264,8 @@ export class Transcript extends Component<Props> {
 
   private readonly onScroll = (): void => {
     if (!this.mounted) return; // a late event of a list that is gone
+    // The box under it gave room (it was emptied): the browser moved the text, nobody scrolled.
+    if (this.view.clientHeight !== this.height) return this.settle();
     const byReader = performance.now() - this.lastInput < inputAgeMs;
     const past = this.contentEnd() - (this.view.scrollTop + this.view.clientHeight);
     const down = this.view.scrollTop > this.lastTop;
@@ -264,6 +281,37 @@ export class Transcript extends Component<Props> {
     this.follow = true;
     this.settle();
   };
+
+  /** The pill goes as soon as it is pressed. */
+  private readonly onPill = (): void => {
+    this.view.focus({ preventScroll: true });
+    this.followEnd();
+  };
+
+  // ---- the focus ---------------------------------------------------------------------------
+
+  private readonly onFocusIn = ({ target }: FocusEvent): void => {
+    const element = target as Element;
+    const id = element.closest<HTMLElement>('li[data-id]')?.dataset.id;
+    this.focused = { element, index: this.props.path.findIndex((node) => node.id === id) };
+  };
+
+  /** It went elsewhere, unless what had it is being taken off the page: that is not its choice. */
+  private readonly onFocusOut = ({ target }: FocusEvent): void => {
+    queueMicrotask(() => {
+      const stays = (target as Element).isConnected;
+      if (stays && this.focused?.element === target) this.focused = null;
+    });
+  };
+
+  private keepFocus(): void {
+    if (this.focused === null || this.focused.element.isConnected) return;
+    const { path } = this.props;
+    const node = path[Math.min(this.focused.index, path.length - 1)];
+    this.focused = null;
+    if (document.activeElement !== document.body || node === undefined) return;
+    this.item(node.id)?.querySelector('article')?.focus({ preventScroll: true });
+  }
 
   /** Shows message `index` at the top and focuses it. */
   goTo(index: number): void {
@@ -320,7 +368,7 @@ export class Transcript extends Component<Props> {
     const after = this.windowed ? tops[path.length]! - tops[Math.min(to, path.length)]! : 0;
     const firstRead = conversation.firstRead()?.id;
     return (
-      <div class="scroll-box">
+      <div class={this.below.value ? 'scroll-box more' : 'scroll-box'}>
         <div
           class="scroller"
           ref={this.scroller}
@@ -337,6 +385,8 @@ export class Transcript extends Component<Props> {
             class="turns"
             ref={this.list}
             aria-live="off"
+            onFocusIn={this.onFocusIn}
+            onFocusOut={this.onFocusOut}
             style={{ paddingTop: `${before}px`, paddingBottom: `${after}px` }}
           >
             {path.slice(from, to).map((node, i) => (
@@ -355,7 +405,7 @@ export class Transcript extends Component<Props> {
           <div class="spacer" ref={this.space} />
         </div>
         {this.below.value && (
-          <button type="button" class="pill" onClick={this.followEnd}>
+          <button type="button" class="pill" onClick={this.onPill}>
             <Icon name="down" />
             {t('more')}
           </button>

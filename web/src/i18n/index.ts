@@ -70,7 +70,7 @@ const unitsFrench = ['o', 'ko', 'Mo', 'Go', 'To'];
 /** In thousands, as exact as a limit needs it: "1,049 kB". */
 export function kilobytes(count: number): string {
   const unit = loaded.value === 'fr' ? unitsFrench[1] : unitsEnglish[1];
-  return `${number(Math.ceil(count / 1000))} ${unit}`;
+  return `${number(Math.ceil(count / 1000))}\u00a0${unit}`;
 }
 
 export function bytes(count: number): string {
@@ -81,5 +81,5 @@ export function bytes(count: number): string {
     value /= 1000;
     unit++;
   }
-  return `${decimal(value, value < 10 ? 1 : 0)} ${units[unit]}`;
+  return `${decimal(value, value < 10 ? 1 : 0)}\u00a0${units[unit]}`;
 }

@@ -59,6 +59,17 @@ function Installed() {
   );
 }
 
+/** Starts a download; what came of it stands at the top of the page, wherever the button was. */
+async function start(reference: string): Promise<boolean> {
+  const started = await startPull(reference);
+  requestAnimationFrame(() => {
+    const place = document.getElementById('download');
+    place?.scrollIntoView({ block: 'nearest' });
+    if (started) place?.querySelector('h2')?.focus({ preventScroll: true });
+  });
+  return started;
+}
+
 /** Why a row has no button; empty: it has one. */
 function hindrance(row: CatalogueRow, machine: Catalogue): string {
   if (!row.runs) return t('cat.notyet');
@@ -111,7 +122,7 @@ function Action({ row, machine }: { row: CatalogueRow; machine: Catalogue }) {
       label={words}
       name={`${words}: ${row.name}, ${bytes(row.bytes)}`}
       disabled={asking.value !== '' || isRunning(now) || now?.state === 'opening'}
-      onClick={() => void startPull(row.name)}
+      onClick={() => void start(row.name)}
     />
   );
 }
@@ -142,7 +153,7 @@ function Other() {
   const now = pull.value;
   const go = async (event: Event): Promise<void> => {
     event.preventDefault();
-    if (text.value.trim() !== '' && (await startPull(text.value.trim()))) text.value = '';
+    if (text.value.trim() !== '' && (await start(text.value.trim()))) text.value = '';
   };
   return (
     <details class="other-model">
@@ -219,7 +230,7 @@ export function Models() {
     <main class="settings models">
       <PageHead title={t('models.page')} />
       <div class="settings-body" tabIndex={-1}>
-        <div class="settings-section tight">
+        <div class="settings-section tight" id="download">
           <Download />
           {refusal.value !== '' && <p class="bad">{refusal.value}</p>}
         </div>
