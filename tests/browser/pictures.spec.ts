@@ -157,7 +157,7 @@ async function switchToDrawing(page: Page, name = 'Picture'): Promise<void> {
 
 async function seedShown(page: Page): Promise<number> {
   const words = await lastAnswer(page).locator('.drawing-status').innerText();
-  return Number(/(?:Seed|Graine) (\d+)/.exec(words)![1]);
+  return Number(/(?:Seed|Graine)\s(\d+)/.exec(words)![1]);
 }
 
 /** The API's picture of this seed: the scripted engine draws by the seed alone. */
@@ -428,7 +428,8 @@ for (const how of looks.filter(({ width }) => width === 320)) {
   test.describe('narrow', () => {
     test.use(useOf(how));
     test(`${how.name}: pictures`, async ({ chat, server }) => {
-      await drop(chat, [{ ...sea, name: 'a-long-name-of-a-picture-of-the-sea-at-night.png' }, sunset]);
+      const long = { ...sea, name: 'a-long-name-of-a-picture-of-the-sea-at-night.png' };
+      await drop(chat, [long, sunset]);
       await expect(chat.locator('.file-chip img')).toHaveCount(2);
       await look(chat, how, 'dropped');
       await chat.locator('.file-chip button').first().click();
@@ -436,12 +437,14 @@ for (const how of looks.filter(({ width }) => width === 320)) {
       await switchToDrawing(chat, wordsOf[how.language].mode);
       await send(chat, '/script sketch 9 at 2000/s; gate');
       await expect(progressBar(chat)).toHaveAttribute('aria-valuenow', '9');
+      await expect(lastAnswer(chat).locator('.drawing-status .row')).toBeInViewport({ ratio: 1 });
       await look(chat, how, 'drawing');
       await openGate(chat, server);
       await settled(chat);
       await look(chat, how, 'drawn');
       await lastAnswer(chat).locator('.drawn-actions button').nth(1).click();
       await expect(squares(chat)).toHaveCount(4);
+      await expect(progressBar(chat)).toHaveAttribute('aria-valuenow', '9');
       await look(chat, how, 'four-drawing');
     });
   });

@@ -56,6 +56,7 @@ test('the pill follows the end; the wheel stops that at once; a return resumes i
 }) => {
   await send(chat, '/script stream 3900 tokens at 130/s');
   await chat.getByRole('button', { name: 'New text below' }).click();
+  await expect(chat.locator('.scroller')).toBeFocused(); // the pill that had the focus is gone
   const gap = (): Promise<number> =>
     chat.locator('.scroller').evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight);
   await expect.poll(gap).toBeLessThan(64); // the room that is always left under the end

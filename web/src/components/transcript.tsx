@@ -8,8 +8,8 @@
  * remembered, and the first visible message is the anchor: what changes above it is corrected in
  * the same frame.
  *
- * The focus stays in the conversation: where what had it goes (a button of a drawing that has ended,
- * the version that was left), the message in its place takes it.
+ * The focus stays in the conversation: where what had it goes (a button of a drawing that has
+ * ended, the version that was left), the message in its place takes it.
  */
 import { batch, signal } from '@preact/signals';
 import { Component, createRef } from 'preact';

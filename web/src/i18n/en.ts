@@ -93,7 +93,7 @@ const en = {
   'draw.off': 'Answers with words',
   'draw.barred': 'Pictures are attached: they are asked about, not drawn.',
   'draw.ask': 'Describe a picture',
-  'draw.seed': 'Seed {n}',
+  'draw.seed': 'Seed {n}',
   'draw.left': 'about {t}',
   'draw.again': 'Again with this seed',
   'draw.four': 'Four of it',

@@ -96,7 +96,7 @@ const fr: Catalogue = {
   'draw.off': 'Répond par des mots',
   'draw.barred': 'Des images sont jointes : on les commente, on n’en dessine pas.',
   'draw.ask': 'Décrivez une image',
-  'draw.seed': 'Graine {n}',
+  'draw.seed': 'Graine {n}',
   'draw.left': 'environ {t}',
   'draw.again': 'Refaire avec cette graine',
   'draw.four': 'En faire quatre',
