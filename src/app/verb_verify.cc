@@ -4,7 +4,9 @@
 // with, every logit must agree to their tolerance. In all other cases the numbers differ rightly,
 // because of activations in int8 and of weights with fewer bits: then the mean divergence (KL, in
 // nats) may not pass a bound that depends on the bits of a weight. A model that is computed wrongly
-// is far beyond it, by whole nats.
+// is far beyond it, by whole nats. Of a model that sees and draws the same is asked of the logits
+// of codes; of what it makes of pictures, that the difference is a small share of the numbers; of
+// the pixels of given codes, that they differ by the last level.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -15,19 +17,23 @@
 #include "app/model_store.h"
 #include "app/row_runner.h"
 #include "app/vectors.h"
+#include "app/verify_pictures.h"
 #include "base/json.h"
 
 namespace app {
 namespace {
 
 constexpr uint64_t text_bytes_max = 64 << 20;
-constexpr int top_ids = 48;           // that --write keeps of a large vocabulary
-constexpr int whole_rows_max = 1024;  // vocabularies of which it keeps every logit
 constexpr int written_rows_max = 96;
 constexpr double clear_margin = 1.0;  // logits between the first and the second
+// Logits of codes: guidance multiplies what differs between two rows, and with it the divergence.
+constexpr double codes_kl_factor = 16;
+// Of pixels: the last level, by rounding; on the average of them where weights were rounded too.
+constexpr double levels_worst_max = 1, levels_mean_max = 0.5;
+constexpr const char* own_description = "a lighthouse in the fog";
 
 struct VerifyOptions {
-  std::string model, vectors, out, ids_file, text_file, origin;
+  std::string model, vectors, out, ids_file, text_file, image_file, draw, origin;
   double kl_max = 0;
   bool exact = false, json = false;
 };
@@ -42,6 +48,9 @@ struct Agreement {
   double nll_reference = 0, nll_here = 0;
   int tokens = 0;
   double seconds = 0;
+  // Of codes that were drawn: how far below the likeliest one here the reference's is.
+  int codes = 0, codes_same = 0;
+  double behind = 0;
 
   double kl_mean() const { return rows > 0 ? kl_sum / rows : 0; }
 };
@@ -69,19 +78,19 @@ double divergence(const VectorRow& wanted, std::span<const float> row, double lo
   return std::max(kl, 0.0);
 }
 
-void compare_row(const VectorPrompt& prompt, size_t number, const VectorRow& wanted,
-                 std::span<const float> row, Agreement& agreement) {
+// `next`: the id that follows; -1: none that is judged.
+void compare_row(size_t number, const VectorRow& wanted, int32_t next, std::span<const float> row,
+                 Agreement& agreement) {
   const double log_sum = log_sum_of(row);
   for (size_t i = 0; i < wanted.ids.size(); ++i) {
     const double off = std::fabs(row[static_cast<size_t>(wanted.ids[i])] - wanted.logits[i]);
     ++agreement.logits;
-    if (!(off <= agreement.worst)) {  // written so that NaN counts
+    if (!(off <= agreement.worst) && !std::isnan(agreement.worst)) {  // NaN counts, and stays
       agreement.worst = off;
       agreement.worst_prompt = static_cast<int>(number);
       agreement.worst_position = wanted.position;
     }
-    const auto next = static_cast<size_t>(wanted.position) + 1;
-    if (next < prompt.ids.size() && prompt.ids[next] == wanted.ids[i]) {
+    if (next == wanted.ids[i]) {
       ++agreement.followed;
       agreement.nll_reference += wanted.log_sum - wanted.logits[i];
       agreement.nll_here += log_sum - row[static_cast<size_t>(wanted.ids[i])];
@@ -99,29 +108,94 @@ void compare_row(const VectorPrompt& prompt, size_t number, const VectorRow& wan
   if (!(kl <= agreement.kl_worst)) agreement.kl_worst = kl;
 }
 
-base::Result<Agreement> compare(const Session& session, OneShot& opened, const Vectors& vectors) {
-  Agreement agreement;
+// What was found of each kind.
+struct Findings {
+  Agreement text, codes;
+  Closeness embeds, levels;
+};
+
+base::Result<void> compare_prompt(const Session& session, OneShot& opened,
+                                  const VectorPrompt& prompt, size_t number,
+                                  std::span<const ShownRows> shown, Agreement& agreement) {
+  TRY(check_ids(prompt.ids, opened.runner->info().vocab));
+  std::unordered_map<int, const VectorRow*> rows;
+  for (const VectorRow& row : prompt.rows) {
+    TRY(check_ids(row.ids, opened.runner->info().vocab));
+    rows[row.position] = &row;
+  }
+  // Up to the last row that is compared, but never through the middle of a picture.
+  int count = prompt.rows.back().position + 1;
+  for (const ShownRows& picture : shown) {
+    if (picture.begin < count) count = std::max(count, picture.begin + picture.count);
+  }
+  const auto read = std::find_if(shown.begin(), shown.end(),
+                                 [&](const ShownRows& picture) { return picture.begin >= count; });
+  const int64_t start_ns = session.clock.monotonic_ns();
+  TRY(run_rows(
+      opened, std::span(prompt.ids).first(static_cast<size_t>(count)), model::Head::text,
+      [&](int position) { return rows.contains(position); },
+      [&](int position, std::span<const float> row) -> base::Result<void> {
+        const auto next = static_cast<size_t>(position) + 1;
+        compare_row(number, *rows[position], next < prompt.ids.size() ? prompt.ids[next] : -1, row,
+                    agreement);
+        return {};
+      },
+      std::span(shown.begin(), read)));
+  agreement.seconds += static_cast<double>(session.clock.monotonic_ns() - start_ns) / 1e9;
+  agreement.tokens += count;
+  return {};
+}
+
+// Each step goes on from the reference's codes, so that it is judged alone.
+base::Result<void> compare_drawing(OneShot& opened, const VectorDrawing& drawing, size_t number,
+                                   Agreement& agreement) {
+  const model::ModelInfo& info = opened.runner->info();
+  TRY(check_ids(drawing.with_text, info.vocab));
+  TRY(check_ids(drawing.without_text, info.vocab));
+  TRY(check_codes(drawing.codes, info.image_codes));
+  std::unordered_map<int, const VectorRow*> rows;
+  for (const VectorRow& row : drawing.rows) {
+    TRY(check_codes(row.ids, info.image_codes));
+    rows[row.position] = &row;
+  }
+  return run_codes(opened, drawing.with_text, drawing.without_text, drawing.guidance,
+                   static_cast<int>(drawing.codes.size()),
+                   [&](int step, std::span<const float> row) -> base::Result<int32_t> {
+                     if (rows.contains(step)) {
+                       compare_row(number, *rows[step], -1, row, agreement);
+                     }
+                     const int32_t code = drawing.codes[static_cast<size_t>(step)];
+                     const auto best = std::max_element(row.begin(), row.end());
+                     const double behind = *best - row[static_cast<size_t>(code)];
+                     ++agreement.codes;
+                     agreement.codes_same += best - row.begin() == code ? 1 : 0;
+                     if (!(behind <= agreement.behind) && !std::isnan(agreement.behind)) {
+                       agreement.behind = behind;
+                     }
+                     return code;
+                   });
+}
+
+base::Result<Findings> compare(const Session& session, OneShot& opened,
+                               media::PictureReader* reader, const Vectors& vectors, bool exact) {
+  Findings found;
+  std::vector<std::vector<float>> pictures;
+  int picture_tokens = 0;
+  if (vectors.of_pictures()) {
+    ASSIGN(Eyes eyes, Eyes::open(session, opened, exact));
+    picture_tokens = eyes.info().tokens;
+    ASSIGN(pictures, compare_pictures(eyes, *reader, vectors, found.embeds));
+    TRY(compare_grids(eyes, vectors, found.levels));
+  }
   for (size_t number = 0; number < vectors.prompts.size(); ++number) {
     const VectorPrompt& prompt = vectors.prompts[number];
-    TRY(check_ids(prompt.ids, opened.runner->info().vocab));
-    std::unordered_map<int, const VectorRow*> rows;
-    for (const VectorRow& row : prompt.rows) {
-      TRY(check_ids(row.ids, opened.runner->info().vocab));
-      rows[row.position] = &row;
-    }
-    const int last = prompt.rows.back().position;
-    const int64_t start_ns = session.clock.monotonic_ns();
-    TRY(run_rows(
-        opened, std::span(prompt.ids).first(static_cast<size_t>(last) + 1), model::Head::text,
-        [&](int position) { return rows.contains(position); },
-        [&](int position, std::span<const float> row) -> base::Result<void> {
-          compare_row(prompt, number, *rows[position], row, agreement);
-          return {};
-        }));
-    agreement.seconds += static_cast<double>(session.clock.monotonic_ns() - start_ns) / 1e9;
-    agreement.tokens += last + 1;
+    ASSIGN(const auto shown, places_of(prompt, picture_tokens, pictures));
+    TRY(compare_prompt(session, opened, prompt, number, shown, found.text));
   }
-  return agreement;
+  for (size_t number = 0; number < vectors.drawings.size(); ++number) {
+    TRY(compare_drawing(opened, vectors.drawings[number], number, found.codes));
+  }
+  return found;
 }
 
 // Beside the program when it stands in a build folder, else where it is installed.
@@ -143,7 +217,8 @@ bool names(std::string_view text, std::string_view part) {
 
 bool is_of(const VectorModel& wanted, const format::ModelConfig& config) {
   return wanted.architecture == config.architecture && wanted.layers == config.layers &&
-         wanted.hidden == config.hidden && wanted.vocab == config.vocab;
+         wanted.hidden == config.hidden && wanted.vocab == config.vocab &&
+         wanted.codes == (config.janus && wanted.codes > 0 ? config.janus->drawing.codes : 0);
 }
 
 // The shipped vectors of this model: its numbers agree, and the vectors' name is a part of the
@@ -195,9 +270,17 @@ double kl_bound(double bits) {
   return bits >= 7.5 ? 0.03 : bits >= 5.5 ? 0.08 : bits >= 4.0 ? 0.25 : bits >= 3.2 ? 0.6 : 1.5;
 }
 
-double bits_per_weight(const format::ModelFiles& files) {
+// And what it makes of a picture, by the bits of the tower's weights: a share of the numbers.
+double embeds_bound(double bits) { return bits >= 7.5 ? 0.05 : bits >= 5.5 ? 0.12 : 0.3; }
+
+bool is_of_tower(const format::TensorInfo& tensor) {
+  return tensor.name.starts_with("vision.") || tensor.name.starts_with("aligner.");
+}
+
+double bits_per_weight(const format::ModelFiles& files, bool of_tower) {
   double bytes = 0, weights = 0;
   for (const format::TensorInfo& tensor : files.tensors()) {
+    if (of_tower && !is_of_tower(tensor)) continue;
     double count = 1;
     for (const uint64_t length : tensor.shape) count *= static_cast<double>(length);
     bytes += static_cast<double>(tensor.bytes);
@@ -206,30 +289,88 @@ double bits_per_weight(const format::ModelFiles& files) {
   return weights > 0 ? 8 * bytes / weights : 0;
 }
 
-struct Verdict {
-  bool by_tolerance = false;
-  double bound = 0;
-  bool passed = false;
+struct Check {
+  const char* part;  // as --json names it
+  base::Message label;
+  bool by_tolerance;
+  double value, bound;
+  bool passed() const { return value <= bound; }  // NaN does not
 };
 
+// The first is that of text.
+using Verdict = std::vector<Check>;
+bool passed(const Verdict& verdict) {
+  return std::all_of(verdict.begin(), verdict.end(),
+                     [](const Check& check) { return check.passed(); });
+}
+
 Verdict judge(const VerifyOptions& options, const Vectors& vectors,
-              const format::ModelConfig& config, double bits, const Agreement& agreement) {
-  Verdict verdict;
+              const format::ModelConfig& config, const format::ModelFiles& files,
+              const Findings& found) {
+  const double bits = bits_per_weight(files, false);
   const bool plain = bits > 15;  // F32, F16 and BF16 say the same numbers
   const bool same = vectors.weights == config.quantization || (vectors.weights == "F32" && plain);
-  verdict.by_tolerance = options.exact && same && vectors.tolerance > 0 && options.kl_max == 0;
-  if (verdict.by_tolerance) {
-    verdict.bound = vectors.tolerance;
-    verdict.passed = agreement.worst <= vectors.tolerance;
-  } else {
-    verdict.bound = options.kl_max > 0 ? options.kl_max : kl_bound(bits);
-    verdict.passed = agreement.kl_mean() <= verdict.bound;
+  const bool exactly = options.exact && same && options.kl_max == 0;
+  const double kl_max = options.kl_max > 0 ? options.kl_max : kl_bound(bits);
+  Verdict verdict;
+  const auto add = [&](const char* part, base::Message label, double tolerance, double worst,
+                       double otherwise, double bound) {
+    const bool by_tolerance = exactly && tolerance > 0;
+    verdict.push_back({part, label, by_tolerance, by_tolerance ? worst : otherwise,
+                       by_tolerance ? tolerance : bound});
+  };
+  add("text", base::Message::verify_text, vectors.tolerance, found.text.worst, found.text.kl_mean(),
+      kl_max);
+  if (found.embeds.count > 0) {
+    add("embeds", base::Message::verify_embeds, vectors.tolerance_embeds, found.embeds.worst,
+        found.embeds.share(), embeds_bound(bits_per_weight(files, true)));
+  }
+  if (found.codes.rows > 0) {
+    const double behind = found.codes.behind;
+    const double worst = std::isnan(behind) ? behind : std::max(found.codes.worst, behind);
+    add("codes", base::Message::verify_codes, vectors.tolerance_codes, worst, found.codes.kl_mean(),
+        codes_kl_factor * kl_max);
+  }
+  if (found.levels.count > 0) {
+    add("levels", base::Message::verify_levels, levels_worst_max, found.levels.worst,
+        found.levels.mean(), levels_mean_max);
   }
   return verdict;
 }
 
-base::Json report_json(const std::string& path, const Vectors& vectors, const Agreement& agreement,
+void add_pictures(const Findings& found, const Verdict& verdict, base::Json& json) {
+  if (found.embeds.count > 0) {
+    json.set("embeds", base::Json::object({{"numbers", found.embeds.count},
+                                           {"worst_difference", found.embeds.worst},
+                                           {"share", found.embeds.share()}}));
+  }
+  if (found.codes.rows > 0) {
+    json.set("codes", base::Json::object({{"rows", found.codes.rows},
+                                          {"codes", found.codes.codes},
+                                          {"same", found.codes.codes_same},
+                                          {"worst_difference", found.codes.worst},
+                                          {"worst_behind", found.codes.behind},
+                                          {"kl_mean", found.codes.kl_mean()}}));
+  }
+  if (found.levels.count > 0) {
+    json.set("levels", base::Json::object({{"levels", found.levels.count},
+                                           {"worst_difference", found.levels.worst},
+                                           {"mean_difference", found.levels.mean()}}));
+  }
+  base::Json checks = base::Json::array();
+  for (const Check& check : verdict) {
+    checks.push(base::Json::object({{"part", check.part},
+                                    {"by_tolerance", check.by_tolerance},
+                                    {"value", check.value},
+                                    {"bound", check.bound},
+                                    {"passed", check.passed()}}));
+  }
+  json.set("checks", std::move(checks));
+}
+
+base::Json report_json(const std::string& path, const Vectors& vectors, const Findings& found,
                        const Verdict& verdict) {
+  const Agreement& agreement = found.text;
   base::Json json = base::Json::object(
       {{"vectors", path},
        {"origin", vectors.origin},
@@ -243,19 +384,54 @@ base::Json report_json(const std::string& path, const Vectors& vectors, const Ag
        {"kl_worst", agreement.kl_worst},
        {"tokens", agreement.tokens},
        {"tokens_per_s", agreement.tokens / std::max(agreement.seconds, 1e-9)},
-       {"judged_by", verdict.by_tolerance ? "worst_difference" : "kl_mean"},
-       {"bound", verdict.bound},
-       {"passed", verdict.passed}});
+       {"judged_by", verdict.front().by_tolerance ? "worst_difference" : "kl_mean"},
+       {"bound", verdict.front().bound},
+       {"passed", passed(verdict)}});
   if (agreement.followed > 0) {
     json.set("ppl_reference", std::exp(agreement.nll_reference / agreement.followed));
     json.set("ppl", std::exp(agreement.nll_here / agreement.followed));
   }
+  if (vectors.of_pictures()) add_pictures(found, verdict, json);
   return json;
 }
 
+using Line = std::function<void(base::Message, const std::string&)>;
+
+void print_pictures(const Line& line, const Findings& found) {
+  if (found.embeds.count > 0) {
+    line(base::Message::verify_embeds,
+         fmt::format("{:.3g} ({:.3g} %)", found.embeds.worst, 100 * found.embeds.share()));
+  }
+  if (found.codes.rows > 0) {
+    line(base::Message::verify_codes,
+         fmt::format("{:.3g} ({:.3g}), {} / {}", found.codes.worst, found.codes.kl_mean(),
+                     found.codes.codes_same, found.codes.codes));
+  }
+  if (found.levels.count > 0) {
+    line(base::Message::verify_levels,
+         fmt::format("{:.0f} ({:.3g})", found.levels.worst, found.levels.mean()));
+  }
+}
+
+// Of a model of text the figure alone, as there is one.
+void print_verdict(const Session& session, const Verdict& verdict) {
+  for (const Check& check : verdict) {
+    if (verdict.size() > 1) {
+      std::printf("%-28s ", base::say(session.language, check.label).c_str());
+    }
+    std::printf(
+        "%s\n",
+        base::say(session.language,
+                  check.passed() ? base::Message::verify_passed : base::Message::verify_failed,
+                  fmt::format("{:.3g}", check.value), fmt::format("{:.3g}", check.bound))
+            .c_str());
+  }
+}
+
 void print_report(const Session& session, const std::string& path, const Vectors& vectors,
-                  const Agreement& agreement, const Verdict& verdict) {
-  const auto line = [&](base::Message label, const std::string& text) {
+                  const Findings& found, const Verdict& verdict) {
+  const Agreement& agreement = found.text;
+  const Line line = [&](base::Message label, const std::string& text) {
     std::printf("%-28s %s\n", base::say(session.language, label).c_str(), text.c_str());
   };
   line(base::Message::verify_vectors, base::shown_name(path));
@@ -275,24 +451,26 @@ void print_report(const Session& session, const std::string& path, const Vectors
          fmt::format("{:.4f} → {:.4f} ({:+.2f} %)", std::exp(before), std::exp(here),
                      100 * std::expm1(here - before)));
   }
+  print_pictures(line, found);
   line(base::Message::verify_speed,
        fmt::format("{:.1f} tok/s", agreement.tokens / std::max(agreement.seconds, 1e-9)));
-  std::printf(
-      "%s\n",
-      base::say(session.language,
-                verdict.passed ? base::Message::verify_passed : base::Message::verify_failed,
-                fmt::format("{:.3g}", verdict.by_tolerance ? agreement.worst : agreement.kl_mean()),
-                fmt::format("{:.3g}", verdict.bound))
-          .c_str());
+  print_verdict(session, verdict);
 }
 
-int longest_prompt(const Vectors& vectors) {
+// The longest sequence of a comparison.
+int longest_sequence(const Vectors& vectors) {
   size_t longest = 1;
   for (const VectorPrompt& prompt : vectors.prompts) longest = std::max(longest, prompt.ids.size());
+  for (const VectorDrawing& drawing : vectors.drawings) {
+    longest = std::max(longest, drawing.with_text.size() + drawing.codes.size());
+  }
   return static_cast<int>(longest);
 }
 
 base::Result<int> verify(const Session& session, const VerifyOptions& options) {
+  // First: the keeper of pictures is forked while this process has one thread. Only vectors with
+  // pictures ask for it.
+  const auto reader = media::start_picture_reader();
   ASSIGN(const StoredModel stored, find_model(session.places, options.model));
   ASSIGN(const auto files, format::ModelFiles::open(stored.path));
   ASSIGN(const format::ModelConfig config, files->config());
@@ -302,42 +480,23 @@ base::Result<int> verify(const Session& session, const VerifyOptions& options) {
   }
   ASSIGN(const Vectors vectors, load_vectors(path));
   TRY(check_model(vectors, config, path));
-  ASSIGN(OneShot opened, open_one_shot(session, {stored.path, options.exact,
-                                                 longest_prompt(vectors), 1, chunk_tokens}));
-  ASSIGN(const Agreement agreement, compare(session, opened, vectors));
-  const Verdict verdict = judge(options, vectors, config, bits_per_weight(*files), agreement);
+  if (!vectors.pictures.empty() && !reader) return base::fail(reader.error());
+  const int sequences = vectors.drawings.empty() ? 1 : 2;
+  ASSIGN(OneShot opened,
+         open_one_shot(session, {stored.path, options.exact, longest_sequence(vectors), sequences,
+                                 chunk_tokens}));
+  ASSIGN(const Findings found,
+         compare(session, opened, reader ? reader->get() : nullptr, vectors, options.exact));
+  const Verdict verdict = judge(options, vectors, config, *files, found);
   if (options.json) {
-    std::printf("%s\n", report_json(path, vectors, agreement, verdict).dump().c_str());
+    std::printf("%s\n", report_json(path, vectors, found, verdict).dump().c_str());
   } else {
-    print_report(session, path, vectors, agreement, verdict);
+    print_report(session, path, vectors, found, verdict);
   }
-  return verdict.passed ? exit_done : exit_failed;
+  return passed(verdict) ? exit_done : exit_failed;
 }
 
 // ---- --write
-
-// Whole rows of small vocabularies; of large ones the likeliest ids and the one that follows.
-VectorRow written_row(int position, std::span<const float> row, int32_t next) {
-  VectorRow out;
-  out.position = position;
-  out.log_sum = log_sum_of(row);
-  std::vector<int32_t> order(row.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
-  const size_t kept = row.size() <= whole_rows_max ? row.size() : top_ids;
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
-                    [&](int32_t a, int32_t b) {
-                      const float left = row[static_cast<size_t>(a)];
-                      const float right = row[static_cast<size_t>(b)];
-                      return left != right ? left > right : a < b;
-                    });
-  order.resize(kept);
-  if (next >= 0 && std::find(order.begin(), order.end(), next) == order.end()) {
-    order.push_back(next);
-  }
-  out.ids = std::move(order);
-  for (const int32_t id : out.ids) out.logits.push_back(row[static_cast<size_t>(id)]);
-  return out;
-}
 
 base::Result<std::vector<int32_t>> ids_to_write(const VerifyOptions& options,
                                                 const format::ModelFiles& files) {
@@ -354,12 +513,11 @@ base::Result<std::vector<int32_t>> ids_to_write(const VerifyOptions& options,
   return encode_text(files, text, options.text_file);
 }
 
-base::Result<int> write_vectors(const Session& session, const VerifyOptions& options) {
-  ASSIGN(const StoredModel stored, find_model(session.places, options.model));
-  ASSIGN(const auto files, format::ModelFiles::open(stored.path));
-  ASSIGN(const format::ModelConfig config, files->config());
+base::Result<VectorPrompt> prompt_to_write(const VerifyOptions& options,
+                                           const format::ModelFiles& files,
+                                           const format::ModelConfig& config) {
   VectorPrompt prompt;
-  ASSIGN(prompt.ids, ids_to_write(options, *files));
+  ASSIGN(prompt.ids, ids_to_write(options, files));
   if (prompt.ids.empty()) {
     return base::fail(base::ErrorKind::invalid_input, "there is no id to begin with", "",
                       "give a text that is not empty");
@@ -367,8 +525,43 @@ base::Result<int> write_vectors(const Session& session, const VerifyOptions& opt
   prompt.ids.resize(
       std::min<size_t>(prompt.ids.size(), static_cast<size_t>(config.context_tokens_max)));
   TRY(check_ids(prompt.ids, config.vocab));
+  return prompt;
+}
+
+// What a model that sees and draws is fed besides the text: a file and a description.
+struct PicturesToWrite {
+  std::string file, text;
+};
+base::Result<PicturesToWrite> pictures_to_write(const VerifyOptions& options,
+                                                const format::ModelConfig& config) {
+  const bool asked = !options.image_file.empty() || !options.draw.empty();
+  if (asked && !config.janus) {
+    return base::fail(base::ErrorKind::wrong_usage, "--image and --draw are for pictures",
+                      "this model neither sees nor draws", "leave them out");
+  }
+  PicturesToWrite out;
+  out.text = options.draw.empty() ? own_description : options.draw;
+  TRY(check_utf8(out.text, "--draw"));
+  if (options.image_file.empty()) {
+    ASSIGN(out.file, own_picture());
+  } else {
+    ASSIGN(out.file, read_text_argument(options.image_file, vector_limits::picture_bytes_max));
+  }
+  return out;
+}
+
+base::Result<int> write_vectors(const Session& session, const VerifyOptions& options) {
+  const auto reader = media::start_picture_reader();  // first, as in verify()
+  ASSIGN(const StoredModel stored, find_model(session.places, options.model));
+  ASSIGN(const auto files, format::ModelFiles::open(stored.path));
+  ASSIGN(const format::ModelConfig config, files->config());
+  ASSIGN(VectorPrompt prompt, prompt_to_write(options, *files, config));
+  ASSIGN(const PicturesToWrite pictures, pictures_to_write(options, config));
+  if (config.janus && !reader) return base::fail(reader.error());
   const int count = static_cast<int>(prompt.ids.size());
-  ASSIGN(OneShot opened, open_one_shot(session, {stored.path, true, count, 1, chunk_tokens}));
+  const int longest = config.janus ? std::max(count, tokens_to_write) : count;
+  ASSIGN(OneShot opened,
+         open_one_shot(session, {stored.path, true, longest, config.janus ? 2 : 1, chunk_tokens}));
   const int step = (count + written_rows_max - 1) / written_rows_max;
   TRY(run_rows(
       opened, prompt.ids, model::Head::text,
@@ -376,14 +569,20 @@ base::Result<int> write_vectors(const Session& session, const VerifyOptions& opt
       [&](int position, std::span<const float> row) -> base::Result<void> {
         const auto next = static_cast<size_t>(position) + 1;
         prompt.rows.push_back(
-            written_row(position, row, next < prompt.ids.size() ? prompt.ids[next] : -1));
+            kept_row(position, row, next < prompt.ids.size() ? prompt.ids[next] : -1));
         return {};
       }));
   Vectors vectors;
   vectors.origin = options.origin.empty() ? "nautile verify --write, exact mode" : options.origin;
   vectors.weights = config.quantization;
-  vectors.model = {config.name, config.architecture, config.layers, config.hidden, config.vocab};
+  vectors.model = {config.name,   config.architecture,
+                   config.layers, config.hidden,
+                   config.vocab,  config.janus ? config.janus->drawing.codes : 0};
   vectors.prompts.push_back(std::move(prompt));
+  if (config.janus) {
+    ASSIGN(Eyes eyes, Eyes::open(session, opened, true));
+    TRY(write_pictures(opened, eyes, **reader, pictures.file, pictures.text, vectors));
+  }
   TRY(write_file_atomically(options.out, dump_vectors(vectors), 0644));
   std::fprintf(stderr, "%s\n",
                base::say(session.language, base::Message::verify_written, options.out,
@@ -412,6 +611,12 @@ void add_verify(CommandLine& line, Session& session) {
   verb.option("--text", options->text_file, "UTF-8 text, or -: what --write feeds the model")
       .needs(write);
   verb.option("--ids", options->ids_file, "JSON array of ids, or -: the same in ids").needs(write);
+  verb.option("--image", options->image_file,
+              "picture that --write shows a model that sees; else one of its own")
+      .needs(write);
+  verb.option("--draw", options->draw,
+              "what --write has such a model draw, a description; else one of its own")
+      .needs(write);
   verb.option("--origin", options->origin, "where the vectors come from, kept in the file")
       .needs(write);
   verb.flag("--json", options->json, "one JSON object");

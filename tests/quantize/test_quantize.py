@@ -149,6 +149,144 @@ def test_written_vectors_are_met_and_are_of_one_model(tmp_path):
     assert "another model" in refused.stderr
 
 
+JANUS = ["janus-hf", "janus-original"]
+PARTS = ["text", "embeds", "codes", "levels"]
+
+
+def checks_of(report):
+    return {check["part"]: check for check in report["checks"]}
+
+
+@pytest.mark.parametrize("folder", JANUS)
+def test_a_model_that_sees_and_draws_meets_its_vectors_both_ways(folder, tmp_path):
+    """The shipped ones and the golden's folder; from the folder and from one file of it."""
+    out = tmp_path / "janus.gguf"
+    nautile("quantize", GOLDENS / folder, out, "Q8_0")
+    for model in (GOLDENS / folder, out):
+        for vectors in ((), ("--vectors", GOLDENS / "janus-hf")):
+            exact = json.loads(nautile("verify", model, *vectors, "--exact", "--json").stdout)
+            assert exact["passed"] and list(checks_of(exact)) == PARTS
+            assert all(check["by_tolerance"] for check in exact["checks"])
+            assert exact["codes"]["same"] == exact["codes"]["codes"] == 36
+            usual = json.loads(nautile("verify", model, *vectors, "--json").stdout)
+            assert usual["passed"] and not checks_of(usual)["codes"]["by_tolerance"]
+            assert not vectors or usual["embeds"]["numbers"] == 5 * 36 * 52
+            assert vectors or usual["vectors"].endswith("/janus.json")
+    text = nautile("verify", model).stdout
+    assert text.count("Passed") == len(PARTS) and "pictures seen" in text
+
+
+def changed_janus(to, prefix, change=lambda value: -value):
+    """The golden with the weights of one tensor changed: bf16 words, each on its own."""
+    to.mkdir()
+    for path in (GOLDENS / "janus-hf").iterdir():
+        if path.suffix == ".json":
+            (to / path.name).write_bytes(path.read_bytes())
+    data = bytearray((GOLDENS / "janus-hf" / "model.safetensors").read_bytes())
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + size])
+    tensor = header[prefix]
+    assert tensor["dtype"] == "BF16"
+    begin, end = (8 + size + at for at in tensor["data_offsets"])
+    words = numpy.frombuffer(data[begin:end], "<u2").astype(numpy.uint32) << 16
+    values = change(words.view(numpy.float32))
+    changed = values.astype(numpy.float32).view(numpy.uint32) >> 16
+    data[begin:end] = changed.astype("<u2").tobytes()
+    (to / "model.safetensors").write_bytes(data)
+    return to
+
+
+@pytest.mark.parametrize("tensor, broken", [
+    ("model.vision_model.encoder.layers.1.mlp.fc2.weight", {"text", "embeds"}),
+    ("model.vision_model.embeddings.position_embedding.weight", {"text", "embeds"}),
+    ("model.aligner.hidden_layers.0.weight", {"text", "embeds"}),
+    ("model.vqmodel.decoder.mid.block_1.conv1.weight", {"levels"}),
+    ("model.vqmodel.quantize.embedding.weight", {"levels"}),
+    ("model.generation_head.vision_head.weight", {"codes"}),
+    ("model.generation_aligner.fc1.weight", {"codes"})])
+def test_a_part_that_was_changed_fails_and_is_named(tensor, broken, tmp_path):
+    """In either direction; and what does not hang on the part still passes."""
+    model = changed_janus(tmp_path / "janus", tensor)
+    for exact in ((), ("--exact",)):
+        report = json.loads(nautile("verify", model, *exact, "--json", rc=1).stdout)
+        failed = {part for part, check in checks_of(report).items() if not check["passed"]}
+        assert not report["passed"] and failed <= broken
+        assert failed & (broken - {"text"}), report["checks"]
+    assert "FAILED" in nautile("verify", model, rc=1).stdout
+
+
+def test_a_small_change_is_seen_in_exact_mode(tmp_path):
+    """One weight of the tower and one of the picture decoder, by an eighth of the largest."""
+    def nudged(values):
+        values = values.copy()
+        values[7] += 0.125 * abs(values).max()
+        return values
+
+    tower = changed_janus(tmp_path / "janus-tower",
+                          "model.vision_model.encoder.layers.0.mlp.fc1.weight", nudged)
+    report = json.loads(nautile("verify", tower, "--exact", "--json", rc=1).stdout)
+    assert not checks_of(report)["embeds"]["passed"]
+    decoder = changed_janus(tmp_path / "janus-decoder", "model.vqmodel.decoder.conv_in.weight",
+                            lambda values: values * 1.03)
+    report = json.loads(nautile("verify", decoder, "--exact", "--json", rc=1).stdout)
+    assert not checks_of(report)["levels"]["passed"]
+
+
+def test_vectors_of_a_janus_are_written_both_ways(tmp_path):
+    vectors = tmp_path / "v.json"
+    (tmp_path / "page.txt").write_text("the sea is deep and dark " * 4)
+    write = ("--write", vectors, "--text", tmp_path / "page.txt")
+    nautile("verify", GOLDENS / "janus-original", *write)
+    written = json.loads(vectors.read_text())
+    assert written["version"] == 2 and written["model"]["codes"] == 256
+    assert len(written["prompts"]) == 2 and "shown" in written["prompts"][1]
+    assert all(len(written[key]) == 1 for key in ("pictures", "drawings", "grids"))
+    report = json.loads(nautile("verify", GOLDENS / "janus-hf", "--vectors", vectors, "--exact",
+                                "--json").stdout)
+    assert report["passed"] and list(checks_of(report)) == PARTS
+    assert report["embeds"]["worst_difference"] < 1e-5
+    assert report["levels"]["worst_difference"] == 0
+    assert report["codes"]["same"] == report["codes"]["codes"] == 24
+    usual = json.loads(nautile("verify", GOLDENS / "janus-hf", "--vectors", vectors,
+                               "--json").stdout)
+    assert usual["passed"]
+    changed = changed_janus(tmp_path / "janus",
+                            "model.vision_model.encoder.layers.1.mlp.fc2.weight")
+    nautile("verify", changed, "--vectors", vectors, rc=1)
+    # With a picture and a description of one's own.
+    nautile("verify", GOLDENS / "janus-hf", *write, "--image", GOLDENS / "janus-hf" / "strip.png",
+            "--draw", "a ship")
+    own = json.loads(vectors.read_text())
+    assert own["pictures"][0]["file"] != written["pictures"][0]["file"]
+    assert own["drawings"][0]["with"] != written["drawings"][0]["with"]
+    nautile("verify", GOLDENS / "janus-original", "--vectors", vectors, "--exact")
+    refused = nautile("verify", GOLDENS / "qwen2", *write, "--draw", "a ship", rc=2)
+    assert "neither sees nor draws" in refused.stderr
+    refused = nautile("verify", GOLDENS / "qwen2", "--vectors", vectors, rc=3)
+    assert "another model" in refused.stderr
+
+
+def test_vectors_of_pictures_that_do_not_fit_the_model_are_refused(tmp_path):
+    shipped = json.loads((ROOT / "share" / "vectors" / "janus.json").read_text())
+
+    def refused(spoil):
+        vectors = json.loads(json.dumps(shipped))
+        spoil(vectors)
+        (tmp_path / "v.json").write_text(json.dumps(vectors))
+        return nautile("verify", GOLDENS / "janus-hf", "--vectors", tmp_path / "v.json",
+                       rc=3).stderr
+
+    def last_place(vectors):
+        prompt = vectors["prompts"][0]
+        prompt["shown"][0]["at"] = len(prompt["ids"]) - 3
+
+    assert "needs 36" in refused(last_place)
+    assert "row 36" in refused(lambda v: v["pictures"][0]["embeds"][-1].update(row=36))
+    assert "6 by 6" in refused(lambda v: v["grids"][0]["codes"].pop())
+    assert "levels" in refused(lambda v: v["grids"][0].update(step=5))
+    assert "cannot be read" in refused(lambda v: v["pictures"][0].update(file="AAAA"))
+
+
 def test_nothing_is_overwritten_unasked_and_nothing_is_left(tmp_path):
     out = tmp_path / "out.gguf"
     out.write_text("mine")
