@@ -1,6 +1,8 @@
 // PNG by libpng: every colour type and depth to 8-bit RGB or RGBA. Of 16-bit samples the upper byte
-// counts, as in Pillow. Colour profiles, gamma, texts and animation are passed over unread; a
-// checksum that is wrong in what is read, or a file that lacks its end, is refused.
+// counts, as in Pillow for colours and for grey with alpha; grey of 16 bits alone Pillow takes for
+// numbers and cuts off at 255, which would show a white picture. Colour profiles, gamma, texts and
+// animation are passed over unread; a checksum that is wrong in what is read, or a file that lacks
+// its end, is refused.
 //
 // A row is decoded into one buffer, except where rows are interlaced: those need the whole picture.
 //
