@@ -13,6 +13,9 @@ namespace app {
 namespace {
 
 std::atomic<int> interrupts{0};  // written by the signal handler only
+// What the other handler says; written before it is set.
+char interrupted_line[256];
+size_t interrupted_bytes = 0;
 
 // A context that was asked for and is not had is never shortened in silence.
 void tell_context(const Session& session, const Config& config, const engine::ModelStatus& model) {
@@ -48,6 +51,17 @@ base::Result<std::unique_ptr<engine::EngineClient>> open_one_engine(const Sessio
   ASSIGN(auto client, engine::make_local_client(settings));
   tell_context(session, config, client->models().front());
   return client;
+}
+
+void end_on_interrupt(const Session& session) {
+  const std::string line = base::say(session.language, base::Message::interrupted_early) + "\n";
+  interrupted_bytes = line.copy(interrupted_line, sizeof(interrupted_line));
+  std::signal(SIGINT, [](int) {
+    // No stdio: the signal may have come in the middle of it.
+    [[maybe_unused]] const ssize_t told =
+        ::write(STDERR_FILENO, interrupted_line, interrupted_bytes);
+    _exit(exit_interrupted);
+  });
 }
 
 void count_interrupts() {

@@ -22,6 +22,10 @@ base::Result<std::unique_ptr<engine::EngineClient>> open_one_engine(const Sessio
                                                                     const StoredModel& stored,
                                                                     OneEngineOptions options);
 
+// From now on Ctrl-C ends the program at once, with the exit code of an interrupt and a line that
+// nothing was written: for the time before there is anything to keep. A verb's first call, while
+// the process has one thread.
+void end_on_interrupt(const Session& session);
 // From now on Ctrl-C is counted and ends nothing; the third ends the program where it stands.
 void count_interrupts();
 int interrupts_so_far();

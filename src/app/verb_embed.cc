@@ -4,6 +4,7 @@
 
 #include "app/command_line.h"
 #include "app/model_store.h"
+#include "app/one_engine.h"
 #include "app/verb.h"
 #include "base/json.h"
 #include "base/pool.h"
@@ -75,11 +76,13 @@ std::string bytes_of(const Seen& seen) {
 }
 
 base::Result<int> embed_picture(const Session& session, const EmbedOptions& options) {
+  end_on_interrupt(session);
   // First: the keeper of pictures is forked while this process has one thread.
   ASSIGN(const auto reader, media::start_picture_reader());
   ASSIGN(const std::string picture,
          read_text_argument(options.image_file, media::picture_bytes_max));
   ASSIGN(const Seen seen, look_at(session, options, picture, *reader));
+  count_interrupts();  // a file is written whole, or not at all
   TRY(write_output(options.out, bytes_of(seen)));
   const auto shape = [](int rows, int width) {
     base::Json list = base::Json::array();

@@ -288,6 +288,7 @@ base::Result<engine::DrawPrompt> prompt_of(const ImageOptions& options) {
 }
 
 base::Result<int> draw_images(const Session& session, const ImageOptions& options) {
+  end_on_interrupt(session);
   ASSIGN(engine::DrawPrompt prompt, prompt_of(options));
   TRY(check_outputs(options));
   ASSIGN(const StoredModel stored, find_model(session.places, options.model));

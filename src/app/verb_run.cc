@@ -120,7 +120,9 @@ class Terminal {
     }
     // Whether an unread answer is an error, finish_output() says.
     const bool by_person = end.reason == engine::EndReason::cancelled && !answer.unread();
-    return by_person ? exit_interrupted : exit_done;
+    if (!by_person) return exit_done;
+    std::fprintf(stderr, "%s\n", base::say(session_.language, base::Message::run_stopped).c_str());
+    return exit_interrupted;
   }
 
   // They go with the next question, before its words.
@@ -331,6 +333,7 @@ base::Result<void> check_sees(const engine::ModelStatus& model) {
 }
 
 base::Result<int> run_model(const Session& session, const RunOptions& options) {
+  end_on_interrupt(session);
   if (!options.ids_file.empty() && !options.words.empty()) {
     return base::fail(base::ErrorKind::wrong_usage, "there are two prompts",
                       "--ids continues token ids, and a question was given too",

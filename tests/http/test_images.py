@@ -1,9 +1,11 @@
 """Pictures in both directions, through the openai client for Python, unchanged: over the scripted
 engine for what must be refused or come at a known time, and with a tiny Janus for the real one."""
 import base64
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import signal
 import subprocess
 import threading
@@ -376,3 +378,147 @@ def test_what_the_command_line_refuses(home):
 def test_a_full_disk_is_said_with_the_seed(home):
     done = nautile("image", str(JANUS), "a ship", "--seed", "5", "-o", "/dev/full", home=home)
     assert_refused(done, 4, "/dev/full", "No space left", "--seed 5")
+
+
+# ---- Ctrl-C ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def slow_janus(tmp_path_factory):
+    """The tiny Janus with 128 layers: its own two in turn, each step 64 times as long."""
+    layers, folder = 128, tmp_path_factory.mktemp("slow") / "janus"
+    folder.mkdir()
+    for path in JANUS.glob("*.json"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((JANUS / "config.json").read_text())
+    config["text_config"]["num_hidden_layers"] = layers
+    (folder / "config.json").write_text(json.dumps(config))
+    data = (JANUS / "model.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header, out, body = json.loads(data[8:8 + size]), {}, bytearray()
+
+    def add(name, tensor):
+        begin, end = tensor["data_offsets"]
+        out[name] = {**tensor, "data_offsets": [len(body), len(body) + end - begin]}
+        body.extend(data[8 + size + begin:8 + size + end])
+
+    prefix = "model.language_model.layers."
+    for name, tensor in header.items():
+        if name == "__metadata__":
+            continue
+        if not name.startswith(prefix):
+            add(name, tensor)
+            continue
+        own, rest = name[len(prefix):].split(".", 1)
+        for layer in range(int(own), layers, 2):
+            add(f"{prefix}{layer}.{rest}", tensor)
+    head = json.dumps(out).encode()
+    head += b" " * (-len(head) % 8)
+    (folder / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + body)
+    return folder
+
+
+def started(home, *arguments, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL):
+    """In a session of its own, as from a shell, so that Ctrl-C can go to all of it."""
+    return subprocess.Popen(
+        [servers.program("nautile"), *map(str, arguments)], stdin=stdin, stdout=subprocess.PIPE,
+        stderr=stderr, start_new_session=True,
+        env={**os.environ, "NAUTILE_LANGUAGE": "en", "NAUTILE_HOME": str(home)})
+
+
+def interrupted(process):
+    """As a terminal does it: to every process of the group. What came on stdout and stderr."""
+    os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, (process.returncode, errors)
+    return out.decode(), (errors or b"").decode()
+
+
+def files_of(home):
+    return sorted(path.name for path in home.iterdir() if path.is_file())
+
+
+SLOW = ("--isa", "scalar", "--threads", "1", "--exact")
+
+
+@pytest.mark.real_engine
+def test_a_drawing_that_is_interrupted_leaves_nothing_half_written(slow_janus, home):
+    """In the middle of the codes: as soon as the first row is said to be drawn."""
+    terminal, other = pty.openpty()
+    process = started(home, "image", slow_janus, "a ship", "--seed", "5", "--n", "3", "-o",
+                      home / "ship.png", "--codes-out", home / "ship.json", *SLOW, stderr=other)
+    os.close(other)
+    said = b""
+    while b"row 1 of 6" not in said:
+        said += os.read(terminal, 4096)
+    os.killpg(process.pid, signal.SIGINT)
+    while True:
+        try:
+            more = os.read(terminal, 4096)
+        except OSError:  # the other end is closed: the program has ended
+            break
+        if not more:
+            break
+        said += more
+    out = process.communicate(timeout=120)[0]
+    os.close(terminal)
+    assert process.returncode == 130
+    assert b"row 6 of 6" not in said, "it went on to the end"
+    assert out == b"" and files_of(home) == []
+    assert b"0 of 3" in said and b"--seed 5" in said
+
+
+@pytest.mark.real_engine
+def test_pictures_that_were_saved_before_an_interrupt_are_kept_and_counted(home):
+    """After the first of six: each takes a while to decode, and the signal comes between."""
+    whole = nautile("image", str(JANUS), "a ship", "--seed", "5", *SLOW, "-o",
+                    str(home / "whole.png"), home=home)
+    assert whole.returncode == 0, whole.stderr
+    process = started(home, "image", JANUS, "a ship", "--seed", "5", "--n", "6", "-o",
+                      home / "ship.png", "--codes-out", home / "ship.json", *SLOW)
+    first = process.stdout.readline().decode()
+    assert str(home / "ship-") in first
+    out, errors = interrupted(process)
+    saved = [line.split("  ")[0] for line in (first + out).splitlines()]
+    assert 1 <= len(saved) < 6 and f"{len(saved)} of 6" in errors and "--seed" in errors
+    names = {pathlib.Path(path).name for path in saved}
+    codes = {name.replace(".png", ".json") for name in names}
+    assert set(files_of(home)) == names | codes | {"whole.png"}, "nothing half-written is left"
+    for path in saved:
+        assert pngs.read(pathlib.Path(path).read_bytes())[:2] == (96, 96)
+    for name in codes:
+        assert len(json.loads((home / name).read_text())) == 36
+    if "ship-1.png" in names:
+        assert (home / "ship-1.png").read_bytes() == (home / "whole.png").read_bytes()
+
+
+def waiting_for_its_input(process):
+    """Returns once the program has read from stdin: more is written than a pipe holds."""
+    fcntl.fcntl(process.stdin.fileno(), fcntl.F_SETPIPE_SZ, 4096)
+    process.stdin.write(b"a ship " * 2000)
+    process.stdin.flush()
+
+
+@pytest.mark.real_engine
+@pytest.mark.parametrize("verb", ["image", "embed", "run"])
+def test_an_interrupt_before_there_is_anything_to_keep_says_so(verb, home):
+    arguments = {"image": (JANUS, "-", "-o", home / "ship.png"),
+                 "embed": (JANUS, "--image", "-", "--out", home / "ship.f32"),
+                 "run": (JANUS, "-", "--image", home / "sea.png")}[verb]
+    (home / "sea.png").write_bytes(SEA)
+    process = started(home, verb, *arguments, stdin=subprocess.PIPE)
+    waiting_for_its_input(process)
+    out, errors = interrupted(process)
+    assert out == "" and "Nothing was written" in errors
+    assert files_of(home) == ["sea.png"]
+
+
+@pytest.mark.real_engine
+def test_an_answer_about_a_picture_that_is_interrupted_keeps_its_words(slow_janus, home):
+    (home / "sea.png").write_bytes(SEA)
+    process = started(home, "run", slow_janus, "what?", "--image", home / "sea.png", "--temp", "0",
+                      "--max-tokens", "800", "--ignore-eos", *SLOW)
+    first = process.stdout.read(1)
+    assert first
+    out, errors = interrupted(process)
+    assert "Stopped by you" in errors and len(out) < 800
