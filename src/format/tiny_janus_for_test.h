@@ -12,6 +12,7 @@ class TinyJanus : public TinyHf {
  public:
   struct Sizes {
     uint64_t hidden = 8, ffn = 12, vocab = 16, head = 7;
+    uint64_t vision = 6, vision_ffn = 10;  // of the tower
   };
   static TinyJanus original() { return original(Sizes()); }
   static TinyJanus original(const Sizes& sizes) {
@@ -36,20 +37,21 @@ class TinyJanus : public TinyHf {
     m.nested_set("gen_head_config", "image_token_embed", std::to_string(sizes.head));
     const std::string tower = "vision_model.vision_tower.", vq = "gen_vision_model.";
     m.add_language("language_model.model.", "language_model.lm_head.weight");
-    m.linear(tower + "patch_embed.proj", {6, 3, 4, 4});
-    m.one(tower + "pos_embed", {1, 4, 6});
+    const uint64_t width = sizes.vision;
+    m.linear(tower + "patch_embed.proj", {width, 3, 4, 4});
+    m.one(tower + "pos_embed", {1, 4, width});
     for (int i = 0; i < 2; ++i) {
       const std::string at = tower + "blocks." + std::to_string(i) + ".";
-      m.linear(at + "norm1", {6});
-      m.linear(at + "norm2", {6});
-      m.linear(at + "attn.qkv", {18, 6});
-      m.linear(at + "attn.proj", {6, 6});
-      m.linear(at + "mlp.fc1", {10, 6});
-      m.linear(at + "mlp.fc2", {6, 10});
+      m.linear(at + "norm1", {width});
+      m.linear(at + "norm2", {width});
+      m.linear(at + "attn.qkv", {3 * width, width});
+      m.linear(at + "attn.proj", {width, width});
+      m.linear(at + "mlp.fc1", {sizes.vision_ffn, width});
+      m.linear(at + "mlp.fc2", {width, sizes.vision_ffn});
     }
-    m.linear(tower + "norm", {6});
-    m.one(tower + "attn_pool.latent", {1, 1, 6});
-    m.add_adapters("aligner.layers.0", "aligner.layers.2", 6);
+    m.linear(tower + "norm", {width});
+    m.one(tower + "attn_pool.latent", {1, 1, width});
+    m.add_adapters("aligner.layers.0", "aligner.layers.2", width);
     m.add_adapters("gen_aligner.layers.0", "gen_aligner.layers.2", 4);
     m.one("gen_embed.weight", {5, 4});
     m.linear("gen_head.output_mlp_projector", {sizes.head, sizes.hidden});
