@@ -17,6 +17,7 @@
 #include <unordered_map>
 
 #include "model/pictures.h"
+#include "model/synthetic_janus.h"
 #include "tensor/dtype.h"
 
 namespace {
@@ -40,33 +41,15 @@ float number(uint64_t seed, uint64_t i) {
   return static_cast<float>(mix(seed + i) >> 40) / (1 << 23) - 1.0f;
 }
 
-struct Scale {
-  float centre, width;
-};
-Scale scale_of(const TensorInfo& tensor) {
-  if (tensor.name == "vision.positions") return {0, 0.05f};
-  if (tensor.name == "vq.codebook.weight") return {0, 1};
-  if (tensor.shape.size() == 1) {
-    return tensor.name.find("norm") != std::string::npos && tensor.name.ends_with(".weight")
-               ? Scale{1, 0.2f}
-               : Scale{0, 0.1f};
-  }
-  double inputs = 1;
-  for (size_t i = 1; i < tensor.shape.size(); ++i) inputs *= static_cast<double>(tensor.shape[i]);
-  return {0, static_cast<float>(std::sqrt(3 / inputs))};  // deviation 1 / sqrt(inputs)
-}
-
 class RandomJanus final : public format::ModelFiles {
  public:
   RandomJanus() {
-    format::JanusConfig janus;
-    janus.vision = {384, 16, 1024, 24, 16, 4096};
-    janus.drawing = {16384, 8, 2048, 2, 24, 128, 256, {1, 1, 2, 2, 4}};
     config_.architecture = "janus";
     config_.hidden = 2048;
-    config_.janus = janus;
-    vision();
-    decoder();
+    config_.janus = model::janus_pro_1b();
+    for (auto& tensor : model::janus_tensors(*config_.janus, config_.hidden)) {
+      if (!tensor.name.starts_with("codes")) add(std::move(tensor.name), std::move(tensor.shape));
+    }
     for (const TensorInfo& tensor : tensors_) by_name_[tensor.name] = &tensor;
   }
 
@@ -78,7 +61,7 @@ class RandomJanus final : public format::ModelFiles {
   base::Result<void> read(const TensorInfo& tensor, uint64_t from,
                           std::span<uint8_t> out) const override {
     const uint64_t seed = seed_of(tensor.name);
-    const Scale scale = scale_of(tensor);
+    const model::Spread scale = model::spread_of({tensor.name, tensor.shape});
     for (size_t i = 0; i + 1 < out.size(); i += 2) {
       const float value = scale.centre + scale.width * number(seed, from / 2 + i / 2);
       const uint16_t bits = tensor::f32_to_bf16(value);
@@ -103,67 +86,6 @@ class RandomJanus final : public format::ModelFiles {
     tensor.dtype = tensor.stored = tensor::Dtype::bf16;
     tensor.shape = std::move(shape);
     tensors_.push_back(std::move(tensor));
-  }
-  void pair(const std::string& name, std::vector<uint64_t> shape) {
-    const uint64_t outputs = shape[0];
-    add(name + ".weight", std::move(shape));
-    add(name + ".bias", {outputs});
-  }
-
-  void vision() {
-    const auto& v = config_.janus->vision;
-    const uint64_t width = v.width, ffn = v.ffn, patch = v.patch, hidden = config_.hidden;
-    pair("vision.patch", {width, 3, patch, patch});
-    add("vision.positions", {uint64_t(v.tokens()), width});
-    for (int i = 0; i < v.layers; ++i) {
-      const std::string at = fmt::format("vision.layers.{}.", i);
-      pair(at + "norm1", {width});
-      pair(at + "qkv", {3 * width, width});
-      pair(at + "proj", {width, width});
-      pair(at + "norm2", {width});
-      pair(at + "fc1", {ffn, width});
-      pair(at + "fc2", {width, ffn});
-    }
-    pair("vision.norm", {width});
-    pair("aligner.0", {hidden, width});
-    pair("aligner.1", {hidden, hidden});
-  }
-
-  void res(const std::string& at, uint64_t in, uint64_t out) {
-    pair(at + ".norm1", {in});
-    pair(at + ".conv1", {out, in, 3, 3});
-    pair(at + ".norm2", {out});
-    pair(at + ".conv2", {out, out, 3, 3});
-    if (in != out) pair(at + ".shortcut", {out, in, 1, 1});
-  }
-  void attention(const std::string& at, uint64_t channels) {
-    pair(at + ".norm", {channels});
-    for (const char* part : {".q", ".k", ".v", ".out"}) {
-      pair(at + part, {channels, channels, 1, 1});
-    }
-  }
-  void decoder() {
-    const auto& d = config_.janus->drawing;
-    const uint64_t latent = d.latent, width = d.code_width;
-    add("vq.codebook.weight", {uint64_t(d.codes), width});
-    pair("vq.post_quant", {latent, width, 1, 1});
-    uint64_t channels = uint64_t(d.channels) * d.multipliers.back();
-    pair("vq.conv_in", {channels, latent, 3, 3});
-    res("vq.mid.0", channels, channels);
-    attention("vq.mid.1", channels);
-    res("vq.mid.2", channels, channels);
-    const size_t levels = d.multipliers.size();
-    for (size_t i = 0; i < levels; ++i) {
-      const uint64_t out = uint64_t(d.channels) * d.multipliers[levels - 1 - i];
-      for (int block = 0; block <= d.res_blocks; ++block) {
-        res(fmt::format("vq.up.{}.res.{}", i, block), channels, out);
-        channels = out;
-        if (i == 0) attention(fmt::format("vq.up.{}.attn.{}", i, block), channels);
-      }
-      if (i + 1 < levels) pair(fmt::format("vq.up.{}.upsample", i), {channels, channels, 3, 3});
-    }
-    pair("vq.norm_out", {channels});
-    pair("vq.conv_out", {3, channels, 3, 3});
   }
 
   format::ModelConfig config_;

@@ -1,5 +1,3 @@
-// Layout of the file (GGUF v3, little-endian): magic, version, counts, metadata, one record a
-// tensor, padding to 32, then the tensors, each padded to 32.
 #include "model/synthetic.h"
 
 #include <algorithm>
@@ -10,6 +8,9 @@
 #include <optional>
 #include <vector>
 
+#include "format/gguf_janus.h"
+#include "format/quantize_mix.h"
+#include "model/synthetic_janus.h"
 #include "tensor/dtype.h"
 
 namespace model {
@@ -17,11 +18,10 @@ namespace {
 
 using base::ErrorKind;
 using base::Result;
+using format::GgufWriter;
 using tensor::Dtype;
 
-constexpr uint64_t alignment = 32;
-constexpr uint32_t type_u32 = 4, type_i32 = 5, type_f32 = 6, type_bool = 7, type_string = 8,
-                   type_array = 9;
+constexpr uint64_t alignment = 32;  // of each tensor in the file
 
 struct Random {  // xorshift: fast, repeats itself for a seed
   uint64_t state;
@@ -37,29 +37,28 @@ struct Random {  // xorshift: fast, repeats itself for a seed
   }
 };
 
-class Bytes {
- public:
-  template <class T>
-  void put(T value) {
-    const auto* p = reinterpret_cast<const char*>(&value);
-    data.insert(data.end(), p, p + sizeof(T));
-  }
-  void text(std::string_view s) {
-    put<uint64_t>(s.size());
-    data.insert(data.end(), s.begin(), s.end());
-  }
-  void pad() { data.resize((data.size() + alignment - 1) / alignment * alignment); }
-  std::vector<char> data;
-};
-
 struct Tensor {
   std::string name;
   Dtype dtype;
   int64_t rows, cols;  // rows 0: a vector
   float around = 0;    // vectors: mean of the values
   int64_t count = 1;   // matrices of this shape, one after another
+  // Of what is neither: all dimensions, outermost first (`cols` is the last, `rows` the others).
+  std::vector<uint64_t> shape = {};
+  float deviation = 0;  // 0: by `cols`
 
   int64_t all_rows() const { return std::max<int64_t>(rows, 1) * count; }
+  float sigma() const {
+    if (deviation > 0) return deviation;
+    return rows ? 1.0f / std::sqrt(static_cast<float>(cols)) : 0.1f;
+  }
+  std::vector<uint64_t> ne() const {  // innermost first, as the file has them
+    if (!shape.empty()) return {shape.rbegin(), shape.rend()};
+    std::vector<uint64_t> ne = {static_cast<uint64_t>(cols)};
+    if (rows) ne.push_back(static_cast<uint64_t>(rows));
+    if (count > 1) ne.push_back(static_cast<uint64_t>(count));
+    return ne;
+  }
 };
 
 struct Half {
@@ -145,22 +144,23 @@ void scale_block(Dtype dtype, uint8_t* block, float sigma, Random& random) {
   }
 }
 
+void fill_floats(const Tensor& t, float sigma, Random& random, std::vector<uint8_t>& out) {
+  const int64_t count = t.all_rows() * t.cols;
+  out.resize(count * tensor::info(t.dtype).block_bytes);
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = t.around + sigma * random.normal();
+    if (t.dtype == Dtype::f32) {
+      std::memcpy(&out[i * 4], &x, 4);
+      continue;
+    }
+    const uint16_t bits = t.dtype == Dtype::f16 ? tensor::f32_to_f16(x) : tensor::f32_to_bf16(x);
+    std::memcpy(&out[i * 2], &bits, 2);
+  }
+}
+
 void fill_blocks(const Tensor& t, float sigma, Random& random, std::vector<uint8_t>& out) {
   const tensor::DtypeInfo& type = tensor::info(t.dtype);
-  if (t.dtype == Dtype::f32 || t.dtype == Dtype::f16) {
-    const int64_t count = t.all_rows() * t.cols;
-    out.resize(count * type.block_bytes);
-    for (int64_t i = 0; i < count; ++i) {
-      const float x = t.around + sigma * random.normal();
-      const Half half(x);
-      if (t.dtype == Dtype::f32) {
-        std::memcpy(&out[i * 4], &x, 4);
-      } else {
-        std::memcpy(&out[i * 2], &half.bits, 2);
-      }
-    }
-    return;
-  }
+  if (type.block_elements == 1) return fill_floats(t, sigma, random, out);
   const int64_t blocks = t.all_rows() * t.cols / type.block_elements;
   out.resize((blocks * type.block_bytes + 7) / 8 * 8);
   for (size_t i = 0; i < out.size(); i += 8) {
@@ -268,6 +268,7 @@ class TensorList {
     }
     vector("output_norm.weight", s_.hidden, 1);
     if (!s_.tied_head) TRY(matrix(-1, "", {"output", s_.vocab, s_.hidden}));
+    if (s_.janus) pictures();
     return std::move(all_);
   }
 
@@ -337,6 +338,18 @@ class TensorList {
     return feed_forward(layer, at, int64_t{e.shared} * e.ffn, "_shexp");
   }
 
+  void pictures() {
+    for (ShapedTensor& part : janus_tensors(*s_.janus, s_.hidden)) {
+      const std::vector<uint64_t> ne(part.shape.rbegin(), part.shape.rend());
+      const Dtype type = format::type_of_pictures(part.name, ne, Dtype::bf16);
+      const Spread spread = spread_of(part);
+      int64_t rows = 1;
+      for (size_t i = 1; i < ne.size(); ++i) rows *= static_cast<int64_t>(ne[i]);
+      all_.push_back({part.name, type, rows, static_cast<int64_t>(ne[0]), spread.centre, 1,
+                      std::move(part.shape), spread.deviation()});
+    }
+  }
+
   const SynthShape& s_;
   Types types_;
   std::vector<Tensor> all_;
@@ -346,11 +359,16 @@ Result<std::vector<Tensor>> tensors_of(const SynthShape& s, std::string_view qua
   return TensorList(s, quantization).make();
 }
 
-// A byte-level vocabulary without merges: 256 bytes, then filler that no text produces.
-void put_tokenizer(Bytes& out, const SynthShape& s, int& entries) {
-  const auto array = [&](const char* key, uint32_t type, uint64_t count) {
-    out.text(key), out.put(type_array), out.put(type), out.put(count), ++entries;
-  };
+// Of the last ids of the vocabulary, from its end: what begins and ends a text, then the marks that
+// prompts of Janus are made with.
+constexpr std::string_view janus_marks[] = {"<|Assistant|>",       "<|User|>",
+                                            "<image_placeholder>", "<begin_of_image>",
+                                            "<end_of_image>",      "<｜▁pad▁｜>"};
+enum TokenType : int32_t { normal = 1, control = 3, unused = 5 };
+
+// A byte-level vocabulary without merges: 256 bytes, then filler that no text produces. That of
+// Janus is text, so that a stream of it shows every token.
+void put_tokenizer(GgufWriter& out, const SynthShape& s) {
   const auto utf8 = [](int code) {
     if (code < 128) return std::string(1, static_cast<char>(code));
     return std::string{static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 63))};
@@ -358,39 +376,40 @@ void put_tokenizer(Bytes& out, const SynthShape& s, int& entries) {
   const auto printable = [](int byte) {
     return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
   };
-  out.text("tokenizer.ggml.model"), out.put(type_string), out.text("gpt2"), ++entries;
-  out.text("tokenizer.ggml.pre"), out.put(type_string), out.text("qwen2"), ++entries;
-  array("tokenizer.ggml.tokens", type_string, s.vocab);
+  std::vector<std::string> tokens;
+  std::vector<int32_t> types;
   int next_code = 256;
   for (int i = 0; i < s.vocab; ++i) {
     if (i < 256) {
-      out.text(utf8(printable(i) ? i : next_code++));
-    } else if (i == 256) {
-      out.text("th");
+      tokens.push_back(utf8(printable(i) ? i : next_code++));
     } else {
-      out.text("<|filler_" + std::to_string(i) + "|>");
+      tokens.push_back(i == 256 ? "th" : "<|filler_" + std::to_string(i) + "|>");
+    }
+    types.push_back(i < 257 || s.janus ? normal : unused);
+  }
+  types.back() = control;
+  if (s.janus) {
+    for (size_t i = 0; i < std::size(janus_marks); ++i) {
+      tokens[tokens.size() - 2 - i] = janus_marks[i];
+      types[types.size() - 2 - i] = control;
     }
   }
-  array("tokenizer.ggml.token_type", type_i32, s.vocab);
-  for (int i = 0; i < s.vocab; ++i) out.put<int32_t>(i < 257 ? 1 : i == s.vocab - 1 ? 3 : 5);
-  array("tokenizer.ggml.merges", type_string, 1);
-  out.text("t h");
+  out.text("tokenizer.ggml.model", "gpt2");
+  out.text("tokenizer.ggml.pre", "qwen2");
+  out.texts("tokenizer.ggml.tokens", tokens);
+  out.i32s("tokenizer.ggml.token_type", types);
+  out.texts("tokenizer.ggml.merges", std::vector<std::string>{"t h"});
   for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.bos_token_id"}) {
-    out.text(key), out.put(type_u32), out.put<uint32_t>(s.vocab - 1), ++entries;
+    out.u32(key, static_cast<uint64_t>(s.vocab - 1));
   }
-  out.text("tokenizer.ggml.add_bos_token"), out.put(type_bool), out.put<uint8_t>(0), ++entries;
+  out.boolean("tokenizer.ggml.add_bos_token", s.janus.has_value());
 }
 
 // The form of today's converters: keys and values as the cache has them, and beside them what a
 // head's would be.
-void put_deepseek(Bytes& out, const SynthShape& s, int& entries) {
+void put_deepseek(GgufWriter& out, const SynthShape& s) {
   const auto number = [&](const std::string& key, int value) {
-    out.text(s.architecture + "." + key), out.put(type_u32), ++entries;
-    out.put(static_cast<uint32_t>(value));
-  };
-  const auto real = [&](const std::string& key, double value) {
-    out.text(s.architecture + "." + key), out.put(type_f32), ++entries;
-    out.put(static_cast<float>(value));
+    out.u32(s.architecture + "." + key, static_cast<uint64_t>(value));
   };
   const SynthShape::Latent& l = s.latent;
   const SynthShape::Experts& e = s.experts;
@@ -408,32 +427,26 @@ void put_deepseek(Bytes& out, const SynthShape& s, int& entries) {
   number("expert_shared_count", e.shared);
   number("expert_feed_forward_length", e.ffn);
   number("expert_gating_func", 1);
-  real("expert_weights_scale", 1);
-  out.text(s.architecture + ".rope.scaling.type"), out.put(type_string), out.text("yarn");
-  ++entries;
-  real("rope.scaling.factor", 40);
+  out.f32(s.architecture + ".expert_weights_scale", 1);
+  out.text(s.architecture + ".rope.scaling.type", "yarn");
+  out.f32(s.architecture + ".rope.scaling.factor", 40);
   number("rope.scaling.original_context_length", 4096);
-  real("rope.scaling.yarn_log_multiplier", 0.0707);
+  out.f32(s.architecture + ".rope.scaling.yarn_log_multiplier", 0.0707);
 }
 
-Bytes metadata(const SynthShape& s, int& entries) {
-  Bytes out;
-  const auto number = [&](const std::string& key, uint32_t value) {
-    out.text(s.architecture + "." + key), out.put(type_u32), out.put(value), ++entries;
+void put_metadata(GgufWriter& out, const SynthShape& s) {
+  const auto number = [&](const std::string& key, int value) {
+    out.u32(s.architecture + "." + key, static_cast<uint64_t>(value));
   };
-  const auto real = [&](const std::string& key, double value) {
-    out.text(s.architecture + "." + key), out.put(type_f32), out.put(static_cast<float>(value));
-    ++entries;
-  };
-  out.text("general.architecture"), out.put(type_string), out.text(s.architecture), ++entries;
-  out.text("general.name"), out.put(type_string), out.text("synthetic"), ++entries;
+  out.text("general.architecture", s.architecture);
+  out.text("general.name", "synthetic");
   number("context_length", s.context);
   number("embedding_length", s.hidden);
   number("block_count", s.layers);
   number("feed_forward_length", s.ffn);
   number("attention.head_count", s.heads);
   if (s.architecture == "deepseek2") {
-    put_deepseek(out, s, entries);
+    put_deepseek(out, s);
   } else {
     number("attention.head_count_kv", s.kv_heads);
     number("attention.key_length", s.head_dim);
@@ -441,13 +454,11 @@ Bytes metadata(const SynthShape& s, int& entries) {
     number("rope.dimension_count", s.head_dim);
   }
   number("vocab_size", s.vocab);
-  real("rope.freq_base", s.rope_base);
-  real("attention.layer_norm_rms_epsilon", s.rms_eps);
-  put_tokenizer(out, s, entries);
-  return out;
+  out.f32(s.architecture + ".rope.freq_base", s.rope_base);
+  out.f32(s.architecture + ".attention.layer_norm_rms_epsilon", s.rms_eps);
+  if (s.janus) format::add_janus_keys(*s.janus, out);
+  put_tokenizer(out, s);
 }
-
-uint64_t bytes_of(const Tensor& t) { return t.all_rows() * tensor::row_bytes(t.dtype, t.cols); }
 
 }  // namespace
 
@@ -469,6 +480,16 @@ Result<SynthShape> named_shape(std::string_view name) {
     return SynthShape{"deepseek2", 2048,   10944,  27,    16,   16,
                       192,         102400, 163840, 10000, 1e-6, false};
   }
+  if (name == "janus-pro-1b") {
+    SynthShape shape{"janus", 2048, 5632, 24, 16, 16, 128, 102400, 16384, 10000, 1e-6, false};
+    shape.janus = janus_pro_1b();
+    return shape;
+  }
+  if (name == "tiny-janus") {
+    SynthShape shape{"janus", 64, 96, 2, 2, 2, 32, 512, 1024, 10000, 1e-6, false};
+    shape.janus = tiny_janus();
+    return shape;
+  }
   if (name == "tiny-deepseek") {
     return SynthShape{"deepseek2",
                       512,
@@ -487,42 +508,29 @@ Result<SynthShape> named_shape(std::string_view name) {
   }
   return base::fail(ErrorKind::wrong_usage, "unknown shape " + std::string(name),
                     "known are r1-distill-qwen-1.5b, r1-distill-qwen-7b, r1-distill-llama-8b, "
-                    "smollm2-135m, deepseek-v2-lite, tiny and tiny-deepseek");
+                    "smollm2-135m, deepseek-v2-lite, janus-pro-1b, tiny, tiny-deepseek and "
+                    "tiny-janus");
 }
 
 Result<void> write_synthetic_gguf(const std::string& path, const SynthShape& shape,
                                   std::string_view quantization, uint64_t seed) {
   ASSIGN(const std::vector<Tensor> tensors, tensors_of(shape, quantization));
-  int entries = 0;
-  const Bytes pairs = metadata(shape, entries);
-  Bytes header;
-  header.put<uint32_t>(0x46554747);  // "GGUF"
-  header.put<uint32_t>(3);
-  header.put<uint64_t>(tensors.size());
-  header.put<uint64_t>(entries);
-  header.data.insert(header.data.end(), pairs.data.begin(), pairs.data.end());
-  uint64_t offset = 0;
-  for (const Tensor& t : tensors) {
-    header.text(t.name);
-    header.put<uint32_t>(t.count > 1 ? 3 : t.rows ? 2 : 1);
-    header.put<uint64_t>(t.cols);
-    if (t.rows) header.put<uint64_t>(t.rows);
-    if (t.count > 1) header.put<uint64_t>(t.count);
-    header.put<uint32_t>(static_cast<uint32_t>(t.dtype));
-    header.put<uint64_t>(offset);
-    offset += (bytes_of(t) + alignment - 1) / alignment * alignment;
-  }
-  header.pad();
+  GgufWriter writer;
+  put_metadata(writer, shape);
+  for (const Tensor& t : tensors) writer.tensor(t.name, t.ne(), t.dtype);
+  const std::vector<uint8_t> header = writer.header();
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(header.data.data(), static_cast<std::streamsize>(header.data.size()));
+  const auto write = [&file](const std::vector<uint8_t>& bytes) {
+    file.write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+  };
+  write(header);
   Random random{seed * 0x9E3779B97F4A7C15 + 1};
   std::vector<uint8_t> data;
   for (const Tensor& t : tensors) {
-    const float sigma = t.rows ? 1.0f / std::sqrt(static_cast<float>(t.cols)) : 0.1f;
-    fill_blocks(t, sigma, random, data);
+    fill_blocks(t, t.sigma(), random, data);
     data.resize((data.size() + alignment - 1) / alignment * alignment);
-    file.write(reinterpret_cast<const char*>(data.data()),
-               static_cast<std::streamsize>(data.size()));
+    write(data);
   }
   file.flush();
   if (!file) return base::fail(ErrorKind::io, path + ": writing failed", "is the disk full?");
