@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long one member waits between two tokens while another draws four pictures.
 
-usage: bench/janus/together.py [--type q4_k_m|q8_0] [--tokens N] [--model FILE] [-- SERVE ARGUMENT...]
+usage: bench/janus/together.py [--type q4_k_m|q8_0] [--tokens N] [--model FILE] [-- SERVE-OPTION...]
 
 Build nautile and synth_gguf first (ninja -C build/release nautile synth_gguf). One server, the
 Janus-Pro-1B shape, random weights. Three phases; in each a client reads a streamed chat and notes
@@ -32,6 +32,8 @@ def reading(server, tokens, stop=None, longest=None):
     arrivals = []
     with contextlib.closing(connection):
         for event in servers.events(response):
+            if isinstance(event, dict) and "choices" not in event:
+                raise RuntimeError(f"no answer: {event}")
             if isinstance(event, dict) and event["choices"] and (
                     event["choices"][0]["delta"].get("content")):
                 arrivals.append(time.perf_counter())
@@ -111,8 +113,8 @@ def main():
             seconds, gaps = beside_four_pictures(server)
             _, p99, longest = show("drawing", gaps)
             peak = served.peak_mib(server)
-            print(f"\np99 while drawing / a fifth row's: {p99 / row:.2f}, longest {longest:.0f} ms; "
-                  f"four pictures beside the chat: {seconds:.1f} s")
+            print(f"\np99 drawing / a fifth row's: {p99 / row:.2f}, longest {longest:.0f} ms, "
+                  f"the four pictures took {seconds:.1f} s")
             if server.announced_mib:
                 print(f"peak of the engine {peak:.0f} MiB, announced {server.announced_mib} MiB: "
                       f"{100 * (peak / server.announced_mib - 1):+.1f} %")

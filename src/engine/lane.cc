@@ -10,6 +10,8 @@ namespace {
 
 constexpr double speed_smoothing = 0.2;         // weight of the newest step
 constexpr int chunk_tokens_min = 16;            // the kernels' tile: less wastes half of it
+constexpr int chunk_tokens_beside_text = 8;     // … unless somebody would wait for the other half
+constexpr int chunk_share_least = 4;            // of step_target_ms, whatever decoding takes
 constexpr int chunk_tokens_first = 64;          // before anything is measured
 constexpr int64_t echo_logits_max = 8'000'000;  // floats of one step: 32 MB
 constexpr int64_t announce_interval_ns = 1'000'000'000;
@@ -250,6 +252,7 @@ SequenceState Lane::state_of(const Sequence& s) const {
     v.rows = 2;
     v.length_reserved = length_reserved(s);
     v.tokens_left_max = v.length_reserved - v.length;
+    v.served = s.drawing->served_step;
     count_pages(s.drawing->without_text);
     return v;
   }
@@ -269,13 +272,22 @@ StepBudget Lane::budget() const {
   budget.running_max = std::min(options_.running_max, budget.step_tokens_max);
   int chunk = options_.prompt_chunk_tokens;
   if (chunk <= 0) {
-    double measured = speed_.prompt_tokens_per_s * step_target_ms / 1000;
+    // A step that somebody's text waits for takes as long with its chunk as other steps without.
+    const bool waited_for = std::any_of(sequences_.begin(), sequences_.end(), [](const auto& s) {
+      return s->admitted && !s->drawing && s->kv.length >= s->prompt_length && s->pending() == 1;
+    });
+    double target_ms = step_target_ms;
+    if (waited_for && decode_measured_) target_ms -= 1000 / speed_.decode_steps_per_s;
+    target_ms = std::max<double>(target_ms, step_target_ms / chunk_share_least);
+    const double measured = speed_.prompt_tokens_per_s * target_ms / 1000;
+    const int least = waited_for ? chunk_tokens_beside_text : chunk_tokens_min;
     chunk = prompt_measured_ ? static_cast<int>(std::min(measured, 1e6)) : chunk_tokens_first;
-    chunk = std::max(chunk / chunk_tokens_min * chunk_tokens_min, chunk_tokens_min);
+    chunk = std::max(chunk / least * least, least);
   }
   // Both rows of a group have their place.
   budget.prompt_tokens_max = std::min(std::max(chunk, 2), budget.step_tokens_max);
   budget.running_pairs_max = budget.running_max / 2;
+  budget.mixed_pairs_max = mixed_pairs_.rows_max();
   return budget;
 }
 
@@ -325,14 +337,19 @@ void Lane::step(bool alone) {
   const int64_t began = clock_.monotonic_ns();
   const bool waits = sequences_.empty() || (work_ && work_->wanted());
   stuck_steps_ = rows.empty() && !waits ? stuck_steps_ + 1 : 0;
+  StepRows computed;
   if (!rows.empty()) {
-    compute(rows);
+    computed = compute(rows);
   } else if (stuck_steps_ > stuck_steps_max) {
     // The plan promised pages that are not there: a fault of ours, which must not become a loop.
     finish(*sequences_.back(), EndReason::failed, false,
            {base::ErrorKind::internal, "the engine ran out of pages", "", "report this"});
   }
-  advance_pictures(alone, !rows.empty(), clock_.monotonic_ns() - began);
+  const int64_t step_ns = clock_.monotonic_ns() - began;
+  if (computed.prompt == 0) {
+    mixed_pairs_.note_step(computed.text, computed.pictures, static_cast<double>(step_ns) * 1e-6);
+  }
+  advance_pictures(alone, !rows.empty(), step_ns);
   remove_finished();
   announce_waits();
 }
@@ -379,27 +396,30 @@ bool Lane::guess(std::vector<Row>& rows) {
   return true;
 }
 
-void Lane::compute(std::vector<Row>& rows) {
+Lane::StepRows Lane::compute(std::vector<Row>& rows) {
   int64_t began = clock_.monotonic_ns();
   bool guessed = guess(rows);
   std::vector<model::Segment> segments;
-  int prompt_tokens = 0;
-  int decode_rows = 0;
+  StepRows counted;
   for (const Row& row : rows) {
     Sequence& s = *row.sequence;
     add_segments(row, segments);
     const int tokens = row.tokens * (s.drawing ? 2 : 1);
     const bool prompt = s.kv.length < s.prompt_length;
     const bool decode = !prompt && row.tokens == 1;
-    (decode ? decode_rows : prompt_tokens) += tokens;
+    (!decode ? counted.prompt : s.drawing ? counted.pictures : counted.text) += tokens;
     if (prompt) stats_.prompt_tokens += static_cast<uint64_t>(tokens);
+    if (s.drawing) s.drawing->served_step = static_cast<int64_t>(stats_.steps);
   }
   auto done = runner_.forward(segments, logits_);
-  measure(prompt_tokens, decode_rows, guessed,
-          static_cast<double>(clock_.monotonic_ns() - began) * 1e-9);
+  measure(counted, guessed, static_cast<double>(clock_.monotonic_ns() - began) * 1e-9);
   ++stats_.steps;
-  if (done) return after_rows(rows);
-  for (const Row& row : rows) finish(*row.sequence, EndReason::failed, false, done.error());
+  if (done) {
+    after_rows(rows);
+  } else {
+    for (const Row& row : rows) finish(*row.sequence, EndReason::failed, false, done.error());
+  }
+  return counted;
 }
 
 void Lane::add_segments(const Row& row, std::vector<model::Segment>& segments) {
@@ -462,13 +482,14 @@ void Lane::after_row(const Row& row, const model::Logits& logits, int first_row)
   sample(s, logits.row(first_row + 1));
 }
 
-void Lane::measure(int prompt_tokens, int decode_rows, bool guessed, double seconds) {
+void Lane::measure(const StepRows& rows, bool guessed, double seconds) {
   if (seconds <= 0) return;
+  const int decode_rows = rows.text + rows.pictures;
   auto blend = [](double& value, bool& measured, double now) {
     value = measured ? value + speed_smoothing * (now - value) : now;
     measured = true;
   };
-  if (prompt_tokens == 0) {
+  if (rows.prompt == 0) {
     blend(speed_.decode_steps_per_s, decode_measured_, 1 / seconds);
     speculation_.note_step(decode_rows, guessed, seconds);
     return;
@@ -476,7 +497,7 @@ void Lane::measure(int prompt_tokens, int decode_rows, bool guessed, double seco
   // In a mixed step the decode rows are thought to take what they take alone.
   double rest = seconds - (decode_rows > 0 && decode_measured_ ? 1 / speed_.decode_steps_per_s : 0);
   rest = std::max(rest, seconds / 4);
-  blend(speed_.prompt_tokens_per_s, prompt_measured_, prompt_tokens / rest);
+  blend(speed_.prompt_tokens_per_s, prompt_measured_, rows.prompt / rest);
 }
 
 // ---- what comes out --------------------------------------------------------------------------

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/mixed_pairs.h"
 #include "engine/model_source.h"
 #include "engine/picture_work.h"
 #include "engine/sequence.h"
@@ -88,7 +89,10 @@ class Lane {
   bool guess(std::vector<Row>& rows);
   void after_rows(const std::vector<Row>& rows);
   void after_row(const Row& row, const model::Logits& logits, int first_row);
-  void compute(std::vector<Row>& rows);
+  struct StepRows {
+    int prompt = 0, text = 0, pictures = 0;  // of prompts; that decode
+  };
+  StepRows compute(std::vector<Row>& rows);
   void list_full_pages(Sequence& s);
   void list_full_pages(const Sequence& s, Strand& strand);
   SequenceState state_of(const Sequence& s) const;
@@ -123,7 +127,7 @@ class Lane {
   void finish_drawing(Sequence& s, EndReason reason, base::Error error);
   void advance_pictures(bool alone, bool computed, int64_t step_ns);
 
-  void measure(int prompt_tokens, int decode_rows, bool guessed, double seconds);
+  void measure(const StepRows& rows, bool guessed, double seconds);
   void announce_waits();
 
   const ModelSource& source_;
@@ -135,6 +139,7 @@ class Lane {
   PrefixIndex index_;
   std::unique_ptr<PictureWork> work_;  // of a model that sees and draws
   std::vector<float> guided_;          // (codes)
+  MixedPairs mixed_pairs_;
   Scheduler scheduler_;
   Sampler sampler_;
   model::Logits logits_, guess_logits_;

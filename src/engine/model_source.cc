@@ -269,8 +269,7 @@ base::Result<PicturePart> picture_part(const format::ModelFiles& files,
   if (!config.janus) return part;
   const format::JanusVision& vision = config.janus->vision;
   part.fit = {vision.side, vision.min_side, vision.background};
-  ASSIGN(part.bytes, model::PictureModel::memory_bytes(files, picture_options(runner)));
-  part.bytes += features_bytes_max;
+  ASSIGN(part.bytes, picture_memory_bytes(files, runner));
   return part;
 }
 
@@ -300,6 +299,14 @@ ModelStatus status_of(const ModelEntry& entry, const format::ModelConfig& config
 }
 
 }  // namespace
+
+base::Result<uint64_t> picture_memory_bytes(const format::ModelFiles& files,
+                                            const model::RunnerOptions& runner) {
+  ASSIGN(const format::ModelConfig config, files.config());
+  if (!config.janus) return 0;
+  ASSIGN(const uint64_t bytes, model::PictureModel::memory_bytes(files, picture_options(runner)));
+  return bytes + features_bytes_max;
+}
 
 base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
                                                       const EngineOptions& options,

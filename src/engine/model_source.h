@@ -13,6 +13,7 @@
 #include "engine/options.h"
 #include "engine/prompt.h"
 #include "media/pictures.h"
+#include "model/decoder.h"
 #include "model/pictures.h"
 #include "model/runner.h"
 
@@ -43,6 +44,11 @@ class ModelSource {
   virtual std::optional<media::Fit> fit() const { return std::nullopt; }
   virtual base::Result<std::unique_ptr<LoadedModel>> load(const LoadProgress& progress) const = 0;
 };
+
+// What a model that sees and draws takes besides its decoder: weights, a job of each kind, features
+// that are kept. 0 for others. `runner` is that of the decoder.
+base::Result<uint64_t> picture_memory_bytes(const format::ModelFiles& files,
+                                            const model::RunnerOptions& runner);
 
 // A GGUF file or a Hugging Face directory. Context and cache are chosen so that the model fits into
 // memory_bytes_max, if it can.

@@ -44,6 +44,7 @@ class Planner {
     SequenceState s;
     int planned = 0;       // prompt tokens given so far in this step
     bool dropped = false;  // preempted in this step
+    bool put_off = false;  // it decodes in a later step
     bool decodes() const {
       return s.admitted && !dropped && s.length - s.computed == 1 && s.computed >= s.prompt_length;
     }
@@ -112,9 +113,36 @@ class Planner {
     plan_.preempt.push_back(w.s.id);
   }
 
-  void decode() {
+  // Pages do not come into it: groups of two own theirs from their admission on.
+  void put_off_pairs() {
+    bool mixed = false;
+    std::vector<Work*> pairs;
     for (Work& w : sequences_) {
       if (!w.decodes()) continue;
+      if (w.s.rows > 1) {
+        pairs.push_back(&w);
+      } else {
+        mixed = true;
+      }
+    }
+    if (!mixed) return;
+    // Of those that waited equally long, the one that is less far: by arrival the first of three
+    // would always be one of two.
+    const auto sampled = [](const Work* w) { return w->s.length - w->s.prompt_length; };
+    std::stable_sort(pairs.begin(), pairs.end(), [&](const Work* a, const Work* b) {
+      return a->s.served != b->s.served ? a->s.served < b->s.served : sampled(a) < sampled(b);
+    });
+    int rows = 0;
+    for (Work* w : pairs) {
+      w->put_off = rows > 0 && rows + w->s.rows > budget_.mixed_pairs_max;
+      if (!w->put_off) rows += w->s.rows;
+    }
+  }
+
+  void decode() {
+    put_off_pairs();
+    for (Work& w : sequences_) {
+      if (!w.decodes() || w.put_off) continue;
       int need = pages_for(w.s, w.s.computed + 1, state_.page_tokens) - w.s.pages;
       while (need > pages_ && !w.dropped) preempt(*victim());
       if (w.dropped) continue;

@@ -7,7 +7,9 @@
 //   rows   | a | b | c | d d d d d d d d | e e e e e e |      a, b, c decode one token each
 //            decode first  prompt chunks, what is left of the budget
 //
-// 1. Decode never starves: every running request that waits for its next token gets its row.
+// 1. Decode never starves: every running request that waits for its next token gets its row. Only
+//    pictures take turns: a step that somebody's text waits for computes some of them, those first
+//    that were left out longest ago.
 // 2. If pages for that run out, a request is preempted: the newest one of the account that holds
 //    the most pages. Its pages are released and its text is computed again later; since sampling
 //    depends on (seed, position) only, its tokens stay the same.
@@ -47,6 +49,7 @@ struct SequenceState {  // of a group; lengths and tokens are those of one of it
   int pages_released = 0;    // that preempting it would make available (not shared with others)
   int chunk_tokens_max = 0;  // 0: no limit of its own (logits of all rows cost memory)
   int tokens_left_max = 0;   // most tokens that it may still generate; for estimates
+  int64_t served = 0;        // of a group of two: the step that computed it last; larger: later
 };
 
 // What an account is owed or owes, in tokens; in ring order.
@@ -68,6 +71,8 @@ struct StepBudget {
   int prompt_tokens_max = 512;  // of them for prompts; at least the rows of a group
   int running_max = 16;         // rows that are computed at the same time; one group always is
   int running_pairs_max = 8;    // of them in groups of two; one such group always is
+  int mixed_pairs_max = 8;      // rows of groups of two that decode in a step in which a single one
+                                // does; one such group always does
 };
 
 struct PlanItem {

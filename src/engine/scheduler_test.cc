@@ -74,6 +74,7 @@ class Simulation {
         EXPECT_LE(item.tokens, s->chunk_tokens_max);
       }
       s->computed += item.tokens;
+      s->served = steps_;
       s->pages = std::max(s->pages, s->rows * ((s->computed + 63) / 64));
       rows += item.tokens * s->rows;
       served_[s->account] += item.tokens * s->rows;
@@ -253,6 +254,44 @@ TEST(Scheduler, APairIsAdmittedWithAllItsPagesOrNotAtAll) {
   EXPECT_EQ(preempted, 0) << "who has all pages never lacks one";
   EXPECT_EQ(sim.finished_[first], 576) << "the prompt's step gives the first code";
   EXPECT_GT(sim.finished_[third], sim.finished_[second]);
+}
+
+TEST(Scheduler, PicturesTakeTurnsInStepsThatATextWaitsFor) {
+  Simulation sim(1000, {.running_max = 16, .running_pairs_max = 8, .mixed_pairs_max = 4});
+  std::vector<uint64_t> pictures;
+  for (int i = 0; i < 3; ++i) pictures.push_back(sim.add_pair(1, 8, 500));
+  const uint64_t reader = sim.add(2, 8, 100);
+  const auto reading = [&] {
+    return sim.find(reader)->computed < 8 ||
+           std::any_of(pictures.begin(), pictures.end(),
+                       [&](uint64_t id) { return sim.find(id)->computed < 8; });
+  };
+  while (reading()) sim.step();
+  std::map<uint64_t, int> rows_of;
+  std::map<uint64_t, int> missed;
+  for (int step = 0; step < 60; ++step) {
+    const Plan plan = sim.step();
+    ASSERT_EQ(plan.items.size(), 3u) << "the reader and two of three pictures";
+    std::map<uint64_t, int> now;
+    for (const PlanItem& item : plan.items) now[item.id] += item.tokens;
+    EXPECT_EQ(now.count(reader), 1u);
+    for (const uint64_t id : pictures) {
+      rows_of[id] += now.contains(id);
+      missed[id] = now.contains(id) ? 0 : missed[id] + 1;
+      EXPECT_LE(missed[id], 1);
+    }
+  }
+  for (const uint64_t id : pictures) EXPECT_EQ(rows_of[id], 40);
+  while (sim.find(reader) != nullptr) sim.step();
+  EXPECT_EQ(sim.step().items.size(), 3u) << "alone, all pictures decode in every step";
+}
+
+TEST(Scheduler, OnePictureAlwaysDecodes) {
+  Simulation sim(1000, {.running_max = 16, .mixed_pairs_max = 0});
+  sim.add_pair(1, 8, 50);
+  sim.add(2, 8, 100);
+  sim.run(200);
+  EXPECT_LE(sim.finished_.at(1), 60);
 }
 
 TEST(Scheduler, PairsTakePartOfThePlacesAndHoldNobodyUp) {

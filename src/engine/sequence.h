@@ -45,8 +45,9 @@ struct Drawing {  // one picture of it
   std::shared_ptr<DrawingOrder> order;
   int picture = 0;
   Strand without_text;
-  int rows_told = 0;      // of the sketch
-  bool painting = false;  // its codes are there, pixels are computed
+  int rows_told = 0;        // of the sketch
+  bool painting = false;    // its codes are there, pixels are computed
+  int64_t served_step = 0;  // that computed it last
 };
 
 struct SeenPicture {  // of a prompt
