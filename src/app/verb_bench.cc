@@ -8,6 +8,7 @@
 #include "app/one_shot.h"
 #include "app/probes.h"
 #include "base/json.h"
+#include "format/janus_names.h"
 
 namespace app {
 namespace {
@@ -100,7 +101,8 @@ class Measure {
 };
 
 // Bytes of weights that one decoded token reads: every matrix once; of an untied embedding table
-// only one row; of experts those that a token chooses. Layers that only draft are not read.
+// only one row; of experts those that a token chooses. Layers that only draft are not read, nor
+// what sees and draws.
 base::Result<double> weight_bytes_per_token(const format::ModelFiles& files) {
   ASSIGN(const format::ModelConfig config, files.config());
   const bool untied = files.find("lm_head.weight") != nullptr;
@@ -109,6 +111,7 @@ base::Result<double> weight_bytes_per_token(const format::ModelFiles& files) {
   for (const format::TensorInfo& tensor : files.tensors()) {
     if (untied && tensor.name == "model.embed_tokens.weight") continue;
     if (config.mtp_layers > 0 && tensor.name.starts_with(drafting)) continue;
+    if (config.janus && format::is_of_pictures(tensor.name)) continue;
     const bool experts = config.moe && tensor.name.find(".mlp.experts.") != std::string::npos;
     const double share = experts ? double(config.moe->experts_used) / config.moe->experts : 1;
     bytes += share * static_cast<double>(tensor.bytes);

@@ -1,4 +1,5 @@
 // list, show, rm, ps: the models on disk and the ones that a running server holds.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include "app/verb.h"
 #include "base/json.h"
 #include "base/pool.h"
+#include "engine/model_source.h"
 #include "format/model_files.h"
 #include "model/decoder.h"
 #include "pull/catalogue.h"
@@ -189,9 +191,15 @@ base::Result<void> describe_fit(const Session& session, const format::ModelFiles
   runner.batch_tokens_max = static_cast<int>(settings.integer("batch-tokens"));
   runner.memory_bytes_max = memory > 0 ? memory : model::available_memory_bytes();
   runner.program_bytes = program_bytes;
-  ASSIGN(const model::MemoryPlan plan, model::Decoder::plan(files, runner));
+  ASSIGN(runner.isa,
+         tensor::choose_isa(settings.text("isa") == "auto" ? "" : settings.text("isa")));
+  ASSIGN(const uint64_t picture_bytes, engine::picture_memory_bytes(files, runner));
+  const uint64_t available = runner.memory_bytes_max;
+  runner.memory_bytes_max -= std::min(picture_bytes, available - std::min<uint64_t>(available, 1));
+  ASSIGN(model::MemoryPlan plan, model::Decoder::plan(files, runner));
+  plan.picture_bytes = picture_bytes;
   object.set("memory_bytes_for_8k_context", static_cast<int64_t>(plan.total_bytes()));
-  object.set("fits", plan.total_bytes() <= runner.memory_bytes_max);
+  object.set("fits", plan.total_bytes() <= available);
   if (plan.expert_places > 0) {
     object.set("experts_in_memory", plan.expert_places);
     object.set("bytes_read_from_disk", static_cast<int64_t>(plan.disk_bytes()));

@@ -8,9 +8,9 @@ namespace engine {
 namespace {
 
 constexpr int pair = 2;
-constexpr double smoothing = 0.2;          // weight of the newest step
-constexpr double longer_than_least = 2;    // than with one picture
-constexpr int patience_steps = 200;        // so that fewer than one gap in a hundred is too long
+constexpr double smoothing = 0.2;        // weight of the newest step
+constexpr double longer_than_least = 2;  // than with one picture
+constexpr int patience_steps = 200;      // so that fewer than one gap in a hundred is too long
 
 }  // namespace
 

@@ -522,3 +522,9 @@ def test_an_answer_about_a_picture_that_is_interrupted_keeps_its_words(slow_janu
     assert first
     out, errors = interrupted(process)
     assert "Stopped by you" in errors and len(out) < 800
+
+
+def test_show_counts_what_sees_and_draws(tmp_path):
+    shown = json.loads(nautile("show", str(JANUS), "--json", home=tmp_path).stdout)
+    # The program and the features that are kept take 64 MiB each, whatever the model's size.
+    assert shown["memory_bytes_for_8k_context"] > 128 << 20
