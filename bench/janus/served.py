@@ -3,6 +3,7 @@ starts `nautile serve` with it on loopback, and asks it over HTTP, as clients do
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,9 @@ BUILD = ROOT / "build" / "release"
 os.environ.setdefault("NAUTILE", str(BUILD / "nautile"))
 sys.path.insert(0, str(ROOT / "tests" / "http"))
 import servers  # noqa: E402
+
+# Whoever is told to end stops its server first: `finally` runs.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 PROMPT = "a lighthouse on a cliff above a stormy sea, oil on canvas"
 CODES = 576
