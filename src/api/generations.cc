@@ -241,7 +241,9 @@ void Generations::on_end(const Shared& generation, const engine::End& end) {
                              {"usage", site_usage_json(end.usage)}});
   if (end.reason == engine::EndReason::failed) {
     const ApiError error = context_.engine_failure(end.error);
-    frame.set("error", Json::object({{"message", sentence_of(error)}, {"code", error.code}}));
+    frame.set("error", Json::object({{"message", sentence_of(error)},
+                                     {"code", error.code},
+                                     {"parts", error_parts(end.error)}}));
   }
   add_frame(*generation, std::move(frame));
   generation->ended = true;

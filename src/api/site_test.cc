@@ -226,6 +226,19 @@ TEST_F(SiteTest, NobodyWatchingIsNoReasonToStop) {
   emit(0, end());
 }
 
+TEST_F(SiteTest, WhyAnAnswerFailedIsSaidInBothLanguages) {
+  sign_in();
+  const std::string id = start('1', 'b', question());
+  engine::End refused = end(engine::EndReason::failed);
+  refused.error = {base::ErrorKind::invalid_input, "the picture cannot be read",
+                   "it is an animated WebP file", "send a smaller picture"};
+  emit(0, refused);
+  const base::Json last = frames(*follow(id)).back();
+  const base::Json& parts = *last.find("error")->find("parts");
+  EXPECT_EQ(parts.find("why")->as_string(), "It is an animated WebP file");
+  EXPECT_EQ(parts.find("fr")->find("what")->as_string(), "L'image ne peut pas être lue");
+}
+
 TEST_F(SiteTest, TheEngineDied) {
   sign_in();
   const std::string id = start('1', 'b', question());

@@ -213,16 +213,23 @@ class Pictures {
     }
   }
 
+  void keep_codes(const engine::Drawn& drawn) {
+    if (options_.codes_out.empty()) return;
+    const auto done = write_output(numbered(options_.codes_out, drawn.picture, options_.pictures),
+                                   codes_json(drawn.codes).dump() + "\n");
+    if (done || lost_) return;
+    lost_ = done.error();
+    lost_->next = fmt::format(
+        "the picture itself is written; for its codes make room or choose another place with "
+        "--codes-out, then draw it again with --seed {}",
+        drawn.seed);
+  }
+
   void keep(const engine::Drawn& drawn) {
     const std::string path = options_.out.empty()
                                  ? fmt::format("nautile-{}.png", drawn.seed)
                                  : numbered(options_.out, drawn.picture, options_.pictures);
-    auto done = write_output(path, drawn.png);
-    if (done && !options_.codes_out.empty()) {
-      done = write_output(numbered(options_.codes_out, drawn.picture, options_.pictures),
-                          codes_json(drawn.codes).dump() + "\n");
-    }
-    if (!done) {
+    if (const auto done = write_output(path, drawn.png); !done) {
       base::Error error = done.error();
       error.next = fmt::format(
           "make room or choose another place with -o, then draw it again with "
@@ -232,6 +239,7 @@ class Pictures {
       return;
     }
     ++saved_;
+    keep_codes(drawn);
     told_.push(base::Json::object({{"file", path},
                                    {"seed", static_cast<int64_t>(drawn.seed)},
                                    {"codes", static_cast<int64_t>(drawn.codes.size())}}));

@@ -87,8 +87,10 @@ void tell_people(const Session& session, const pull::PullResult& result, bool pl
                      .c_str());
     return;
   }
+  bool vouched = true;
   for (const pull::PulledFile& file : result.files) {
     if (!file.vouched) {
+      vouched = false;
       std::fprintf(
           stderr, "%s\n",
           base::say(session.language, base::Message::pull_unvouched, file.path, file.sha256)
@@ -96,7 +98,10 @@ void tell_people(const Session& session, const pull::PullResult& result, bool pl
     }
   }
   std::fprintf(stderr, "%s\n",
-               base::say(session.language, base::Message::pull_done, result.model).c_str());
+               base::say(session.language,
+                         vouched ? base::Message::pull_done : base::Message::pull_done_unvouched,
+                         result.model)
+                   .c_str());
 }
 
 base::Result<int> pull_model(Session& session, const PullFlags& flags) {

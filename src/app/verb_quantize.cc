@@ -162,11 +162,13 @@ void print_table(const Session& session, const QuantizeOptions& options,
                                                                           *outcome.nll_before)))
                             .c_str());
   }
-  std::printf("%s\n",
-              base::say(session.language, base::Message::quantize_done, options.out,
-                        fmt::format("{:.2f}", static_cast<double>(outcome.bytes_before) / gib),
-                        fmt::format("{:.2f}", static_cast<double>(plan.bytes) / gib))
-                  .c_str());
+  std::printf(
+      "%s\n",
+      base::say(session.language,
+                options.plan_only ? base::Message::quantize_planned : base::Message::quantize_done,
+                options.out, fmt::format("{:.2f}", static_cast<double>(outcome.bytes_before) / gib),
+                fmt::format("{:.2f}", static_cast<double>(plan.bytes) / gib))
+          .c_str());
 }
 
 // What is worth knowing beforehand.

@@ -91,6 +91,7 @@ class Pull {
   }
   base::Result<bool> is_here(const PlannedFile& file);
   base::Result<PulledFile> fetch(size_t number, PullResult& result);
+  std::string sha256_of(const PlannedFile& file) const;
   base::Result<void> note(const PlannedFile& file, const std::string& sha256);
   bool replan(size_t number);
 
@@ -179,6 +180,15 @@ base::Result<void> Pull::check_room(uint64_t missing) const {
       "free some space, set NAUTILE_HOME to a larger disk, or choose a smaller quantisation");
 }
 
+// Of a file that is here: what its source says, else what was computed when it came.
+std::string Pull::sha256_of(const PlannedFile& file) const {
+  if (!file.sha256.empty()) return file.sha256;
+  for (const ReceiptFile& noted : receipt_.files) {
+    if (noted.local == file.local && noted.size == file.size) return noted.sha256;
+  }
+  return {};
+}
+
 base::Result<void> Pull::note(const PlannedFile& file, const std::string& sha256) {
   const auto info = world_.disk.info(path_of(file));
   if (!info) return {};
@@ -213,8 +223,9 @@ base::Result<PulledFile> Pull::fetch(size_t number, PullResult& result) {
     meter_.have(file.size);
     // A kill between a file's name and the end of its progress leaves the latter behind.
     TRY(world_.disk.remove(progress_path(path)));
-    TRY(note(file, file.sha256));
-    return PulledFile{path, file.size, file.sha256, !file.digest().empty(), true};
+    const std::string sha256 = sha256_of(file);
+    TRY(note(file, sha256));
+    return PulledFile{path, file.size, sha256, !file.digest().empty(), true};
   }
   const size_t slash = path.rfind('/');
   TRY(world_.disk.make_directories(path.substr(0, slash)));

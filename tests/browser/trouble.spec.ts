@@ -117,6 +117,8 @@ test('an answer that fails says so and can be asked again', async ({ chat }) => 
   await send(chat, '/script stream 10 tokens; fail');
   await expect(lastAnswer(chat).locator('.trouble')).toContainText('The answer failed.');
   await expect(alarmed(chat)).toContainText('The answer failed.');
+  const reason = 'Reason: The script says that this one fails.';
+  await expect(lastAnswer(chat).locator('.trouble')).toContainText(reason);
   await lastAnswer(chat).getByRole('button', { name: 'Ask again' }).first().click();
   await expect(lastAnswer(chat).locator('.versions')).toContainText('2/2');
 });

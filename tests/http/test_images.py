@@ -380,6 +380,14 @@ def test_a_full_disk_is_said_with_the_seed(home):
     assert_refused(done, 4, "/dev/full", "No space left", "--seed 5")
 
 
+@pytest.mark.real_engine
+def test_codes_without_room_do_not_cost_the_picture(home):
+    done = nautile("image", str(JANUS), "a ship", "--seed", "5", "-o", str(home / "ship.png"),
+                   "--codes-out", "/dev/full", home=home)
+    assert_refused(done, 4, "/dev/full", "the picture itself is written", "--codes-out")
+    assert (home / "ship.png").read_bytes().startswith(b"\x89PNG")
+
+
 # ---- Ctrl-C ------------------------------------------------------------------------------------
 
 

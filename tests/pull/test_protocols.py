@@ -250,6 +250,9 @@ def test_a_file_and_a_folder_of_this_machine(home, tmp_path):
     done = home.pull(f"file:{tmp_path}/here/mine.gguf")
     assert done.returncode == 0, done.stderr
     assert hashlib.sha256((home.models / "mine.gguf").read_bytes()).hexdigest() == sha256(DATA)
+    # Nothing vouches for it, so nothing is said of bytes that were checked; its digest stays known.
+    for again in (done, home.pull(f"file:{tmp_path}/here/mine.gguf")):
+        assert f"sha256 is {sha256(DATA)}" in again.stderr and "checked" not in again.stderr
     folder = tmp_path / "Folder"
     folder.mkdir()
     for name, data in folder_files().items():

@@ -114,6 +114,12 @@ def test_janus_becomes_one_file_that_says_what_it_is(folder, tmp_path):
     assert {"blk.0.attn_q.weight", "vision.layers.0.qkv.weight", "vq.codebook.weight"} <= names
 
 
+def test_a_dry_run_writes_nothing_and_says_so(tmp_path):
+    wide_model(tmp_path / "m.gguf")
+    done = nautile("quantize", tmp_path / "m.gguf", tmp_path / "o.gguf", "Q8_0", "--dry-run")
+    assert "Nothing is written" in done.stdout and not (tmp_path / "o.gguf").exists()
+
+
 def test_fewer_bits_lose_more(tmp_path):
     losses = []
     for kind in ("Q8_0", "Q4_0"):

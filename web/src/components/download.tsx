@@ -4,13 +4,13 @@ import { newChat } from '../stores/chat';
 import {
   amounts,
   asking,
-  inLanguage,
   isRunning,
   pausePull,
   pull,
   share,
   startPull,
 } from '../stores/pulls';
+import { inLanguage } from '../stores/errors';
 import { setPrefs } from '../stores/prefs';
 import { navigate } from '../stores/router';
 import { models } from '../stores/session';

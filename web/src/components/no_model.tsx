@@ -1,6 +1,7 @@
 /** Where no model can answer: that none is installed (or known yet), or what is wrong with them. */
 import { t } from '../i18n';
-import { rules, sentences } from '../stores/pulls';
+import { sentences } from '../stores/errors';
+import { rules } from '../stores/pulls';
 import { session, unusable } from '../stores/session';
 import { Command, Offer, pullCommand } from './offer';
 

@@ -171,7 +171,9 @@ const en = {
   'model.bad': 'None of the models here can be used.',
   'model.other': 'To get another one, run on the server: {command}',
   missing: 'This conversation is not on the server any more.',
-  'missing.why': 'History lives in memory only for now: it is gone when the server stops.',
+  'missing.why':
+    'History lives in memory only for now: it is gone when the server stops, or has to restart ' +
+    'after a fault.',
 
   new: 'New chat',
   history: 'History',

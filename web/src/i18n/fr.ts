@@ -181,7 +181,8 @@ const fr: Catalogue = {
   'model.none': 'Aucun modèle n’est installé. Sur le serveur, lancez : {command}',
   missing: 'Cette conversation n’est plus sur le serveur.',
   'missing.why':
-    'L’historique ne vit qu’en mémoire pour l’instant : il disparaît à l’arrêt du serveur.',
+    'L’historique ne vit qu’en mémoire pour l’instant : il disparaît à l’arrêt du serveur, ' +
+    'ou quand une panne l’oblige à redémarrer.',
 
   new: 'Nouvelle conversation',
   history: 'Historique',

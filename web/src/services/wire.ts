@@ -199,7 +199,7 @@ export interface GenerationFrame {
   reason?: EndReason;
   context_full?: boolean;
   usage?: Usage;
-  error?: { message: string; code?: string } | string;
+  error?: { message: string; code?: string; parts?: ErrorParts } | string;
 }
 
 export type Frame =

@@ -6,6 +6,7 @@ import { batch, signal, type Signal } from '@preact/signals';
 import { t } from '../i18n';
 import type { EndReason, GenerationFrame, Usage } from '../services/wire';
 import { announce } from './announce';
+import { sentences } from './errors';
 
 export type Phase =
   | { k: 'waiting'; since: number }
@@ -156,11 +157,16 @@ export class Live {
 
   private end(frame: GenerationFrame): void {
     const { usage, error, context_full = false, reason = 'failed' } = frame;
-    const message = typeof error === 'string' ? error : (error?.code ?? error?.message ?? '');
+    const message = wordsOf(error);
     if (usage !== undefined && usage.thinking_ms > 0) this.thinkingMs.value = usage.thinking_ms;
     this.shown.value = this.text.value;
     this.phase.value = { k: 'ended' };
     this.ending.value = { reason, contextFull: context_full, usage, message };
     this.stopping.value = 'no';
   }
+}
+
+function wordsOf(error: GenerationFrame['error']): string {
+  if (error === undefined || typeof error === 'string') return error ?? '';
+  return error.parts === undefined ? (error.code ?? error.message) : sentences(error.parts);
 }

@@ -3,10 +3,11 @@
  * server does the fetching; this page only asks for it and is told how it goes.
  */
 import { signal } from '@preact/signals';
-import { bytes, language, t } from '../i18n';
+import { bytes, t } from '../i18n';
 import { api, ApiError } from '../services/api';
-import type { Catalogue, CatalogueRow, ErrorParts, Pull, PullRules } from '../services/wire';
+import type { Catalogue, CatalogueRow, Pull, PullRules } from '../services/wire';
 import { announce, announceError } from './announce';
+import { sentences } from './errors';
 
 export const rules = signal<PullRules>({ allowed: 'off', proposed: null });
 export const pull = signal<Pull | null>(null);
@@ -25,21 +26,6 @@ export function share(now: Pull): number {
 
 export function isRunning(now: Pull | null): boolean {
   return now !== null && ['planning', 'fetching', 'checking'].includes(now.state);
-}
-
-/** The three parts of an error in the language of the page. */
-export function inLanguage(error: ErrorParts): { what: string; why: string; next: string } {
-  return language.value === 'fr' ? (error.fr ?? error) : error;
-}
-
-export function sentences(error: ErrorParts): string {
-  const { what, why, next } = inLanguage(error);
-  const first = why === '' ? what : `${what} (${lowered(why)})`;
-  return [first, next].filter(Boolean).join('. ') + '.';
-}
-
-function lowered(text: string): string {
-  return /^[A-ZÀ-Þ][a-zà-ÿ']/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text;
 }
 
 function spoken(before: Pull | null, now: Pull): void {
