@@ -115,7 +115,7 @@ chat::Node read_node(Fields& fields, const base::Json& json, size_t index,
     read_drawing(inner, node.drawing);
   }
   // The page sends a node as it got it; these are the server's own to say.
-  inner.ignore({"end", "usage", "created_unix_ms"});
+  inner.ignore({"end", "context_full", "usage", "created_unix_ms"});
   if (auto error = inner.finish()) fields.fault(std::move(*error));
   return node;
 }

@@ -226,6 +226,18 @@ TEST_F(SiteTest, NobodyWatchingIsNoReasonToStop) {
   emit(0, end());
 }
 
+TEST_F(SiteTest, AMessageComesBackWithAllThatThePageKeepsOfIt) {
+  sign_in();
+  start('1', 'b', question());
+  emit(0, delta("half"));
+  emit(0, end());
+  std::string kept = node(hex('b'), hex('a'), "assistant", "half");
+  kept.insert(kept.size() - 1,
+              R"(,"end":"length","context_full":true,"usage":{},"created_unix_ms":1)");
+  start('2', 'b', question() + "," + kept);
+  EXPECT_EQ(std::get<engine::ChatPrompt>(engine_.started(1).request.prompt).messages.size(), 2u);
+}
+
 TEST_F(SiteTest, WhyAnAnswerFailedIsSaidInBothLanguages) {
   sign_in();
   const std::string id = start('1', 'b', question());

@@ -287,6 +287,21 @@ test.describe('full context', () => {
     );
     await expect(chat.getByRole('button', { name: /, which reads more/ })).toBeVisible();
   });
+
+  test('after an answer that filled it: the next question, a summary', async ({ chat }) => {
+    await send(chat, '/script stream 290 tokens at 4000/s; full');
+    const full = lastAnswer(chat).locator('.trouble.full');
+    await expect(full).toContainText('The answer stopped because the context is full.');
+    await send(chat, 'and then?');
+    await expect(chat.locator('.trouble.full').last()).toContainText(/no longer fits: \d+ tokens/);
+    await chat.getByRole('button', { name: 'Back to the box' }).click();
+    const old = chat.url();
+    await full.getByRole('button', { name: 'Go on in a new chat with a summary' }).click();
+    await expect(chat).not.toHaveURL(old);
+    await ended(chat);
+    await expect(chat.locator('.bubble')).toContainText('Summarise this conversation');
+    await expect(chat.locator('.bubble')).toContainText('… ');
+  });
 });
 
 test('signed out in another place: the sign-in stands over the page, the text is kept', async ({

@@ -37,7 +37,8 @@ const cachedMax = 8;
 const stopConfirmMs = 2_000;
 const bannerAfterMs = 2_000;
 const listSettleMs = 300;
-const summaryTriesMax = 10;
+const summaryTriesMax = 16;
+const summaryTextMin = 100; // characters of a message: less is no use
 const requestFrameBytes = 4_096; // of a request, beside its path
 
 export const budgets = { short: 1024, normal: 4096, long: 16384, none: undefined };
@@ -662,26 +663,31 @@ export async function goOnWithSummary(conversation: Conversation): Promise<void>
   let from = attempt?.trouble
     ? Math.min(path.length - 1, attempt.trouble.drop * 2)
     : path.length >> 2;
+  let kept = Infinity; // characters of a message: its end
   for (let tries = 0; tries < summaryTriesMax; tries++) {
-    const question = userNode(null, summaryRequest(path.slice(Math.max(0, from)), from > 0));
-    await ask(fresh, question, newId());
+    const read = path.slice(Math.max(0, from));
+    await ask(fresh, userNode(null, summaryRequest(read, from > 0, kept)), newId());
     const kind = fresh.attempt.peek()?.trouble?.kind;
     if (kind !== 'full' && kind !== 'alone' && kind !== 'long') break;
-    if (from >= path.length - 1) break;
+    if (from < path.length - 1) from += Math.max(1, (path.length - from) >> 1);
+    else kept = Math.min(kept, ...read.map((node) => node.content.length)) >> 1;
+    if (kept < summaryTextMin) break;
     discardUnsent(fresh);
-    from += Math.max(1, (path.length - from) >> 1);
   }
   if (pending === '') return;
   discardUnsent(conversation);
   draftRequest.value = { conversation: fresh.id, text: pending };
 }
 
-function summaryRequest(path: readonly WireNode[], cut: boolean): string {
+function summaryRequest(path: readonly WireNode[], cut: boolean, kept: number): string {
   const lines = path.map((node) => {
     const who = node.role === 'user' ? t('sum.user') : t('sum.assistant');
-    return `${who}\n${node.content}`;
+    const { content } = node;
+    // Never half of a character.
+    const end = content.slice(-kept).replace(/^[\udc00-\udfff]/, '');
+    return `${who}\n${content.length > kept ? `… ${end}` : content}`;
   });
-  const head = cut ? `${t('sum.ask')}\n${t('sum.cut')}` : t('sum.ask');
+  const head = cut || kept < Infinity ? `${t('sum.ask')}\n${t('sum.cut')}` : t('sum.ask');
   return `${head}\n\n${lines.join('\n\n')}`;
 }
 
