@@ -24,9 +24,9 @@ bool has_avx512_vnni() {
 
 base::Result<Isa> refused(std::string_view name) {
   return base::fail(base::ErrorKind::unsupported,
-                    fmt::format("NAUTILE_ISA={} cannot be used", name),
+                    fmt::format("the instruction set {} cannot be used", name),
                     "this processor does not have these instructions",
-                    "leave NAUTILE_ISA unset: the best that works is chosen");
+                    "take --isa away and leave NAUTILE_ISA unset: the best that works is chosen");
 }
 
 }  // namespace
