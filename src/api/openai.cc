@@ -238,6 +238,15 @@ void detokenize(Context& context, Call& call) {
                            });
 }
 
+ApiError engine_starting() {
+  ApiError error;
+  error.status = 503;
+  error.code = "engine_unavailable";
+  error.message = "the engine is starting";
+  error.retry_after_ms = 2'000;
+  return error;
+}
+
 void health(Context& context, Call& call) {
   const bool ready = context.engine.stats().ready;
   // Nothing installed is a state that one may be in; models of which none can be used is a fault.
@@ -249,12 +258,7 @@ void health(Context& context, Call& call) {
     return call.refuse(error);
   }
   if (ready) return call.answer(base::Json::object({{"status", "ok"}}));
-  ApiError error;
-  error.status = 503;
-  error.code = "engine_unavailable";
-  error.message = "the engine is starting";
-  error.retry_after_ms = 2'000;
-  call.refuse(error);
+  call.refuse(engine_starting());
 }
 
 void metrics(Context& context, Call& call) {
@@ -310,6 +314,8 @@ Parsed<ChosenModel> Context::choose_model(const std::string& name) {
 }
 
 ApiError Context::no_model() {
+  // What it has is not known yet; a client may ask again, which after a 404 none does.
+  if (!engine.stats().ready) return engine_starting();
   ApiError error;
   error.status = 404;
   error.code = "model_not_found";

@@ -405,6 +405,9 @@ TEST_F(PublicTest, AModelThatCannotBeUsedIsNamedWithItsReason) {
   EXPECT_FALSE(session.find("opening")->as_bool());
   engine_.stats_.ready = false;
   EXPECT_TRUE(send("GET", "/site/session")->json().find("opening")->as_bool());
+  const auto early = chat();
+  EXPECT_EQ(early->status, 503) << "a client that is told 404 does not ask again";
+  EXPECT_EQ(early->header("retry-after"), "2");
 }
 
 TEST_F(PublicTest, AnAnswerThatEndsWithTheServerSaysSo) {
