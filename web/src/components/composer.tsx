@@ -220,6 +220,9 @@ export function Composer() {
     put(before.trim() === '' ? wanted.text : `${wanted.text}\n\n${before}`);
     keep();
     box.current!.focus();
+    // What was typed last stands at the end; of a long text only that is seen.
+    box.current!.setSelectionRange(text.peek().length, text.peek().length);
+    box.current!.scrollTop = box.current!.scrollHeight;
   }, [draftRequest.value, conversation.id]);
 
   const onInput = (): void => {
