@@ -32,8 +32,8 @@ def synthetic(kind):
 
 
 def start(model, folder, *arguments):
-    """A server whose palette is made: it has drawn one picture. `announced_mib`: what it said
-    that the model would take."""
+    """A server; its first picture also makes the palette. `announced_mib`: what it said that the
+    model would take."""
     server = servers.start_nautile(folder, *arguments, model=str(model))
     log = "".join(server.lines.all)
     found = re.search(r"(\d+) MiB of memory: (.*)", log)

@@ -7,21 +7,13 @@
 #include <sstream>
 #include <sys/stat.h>
 
+#include "base/scratch_for_test.h"
+
 namespace account {
 namespace {
 
-class Credentials : public testing::Test {
+class Credentials : public base::ScratchTest {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/nautile-account-XXXXXX";
-    dir_ = mkdtemp(name);
-  }
-  void TearDown() override {
-    for (const char* file : {"/sessions.json", "/api-key", "/sessions.json.new"}) {
-      std::remove((dir_ + file).c_str());
-    }
-    rmdir(dir_.c_str());
-  }
   Sessions open() {
     auto sessions = Sessions::open(dir_, clock_, random_);
     EXPECT_TRUE(sessions);
@@ -39,7 +31,7 @@ class Credentials : public testing::Test {
     return info.st_mode & 0777;
   }
 
-  std::string dir_;
+  const std::string dir_ = folder_.string();
   base::FakeClock clock_;
   base::SeededRandom random_{1};
 };

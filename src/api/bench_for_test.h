@@ -22,6 +22,7 @@
 
 #include "api/service.h"
 #include "base/json.h"
+#include "base/scratch_for_test.h"
 
 namespace api {
 
@@ -230,20 +231,12 @@ class ManualEngine final : public engine::EngineClient {
   std::vector<uint64_t> cancelled_;
 };
 
-class Bench : public testing::Test {
+class Bench : public base::ScratchTest {
  protected:
   static constexpr const char* key = "sk-0123456789abcdef0123456789";
 
-  void SetUp() override {
-    char name[] = "/tmp/nautile-api-XXXXXX";
-    dir_ = mkdtemp(name);
-    open();
-  }
-  void TearDown() override {
-    close();
-    std::remove((dir_ + "/sessions.json").c_str());
-    rmdir(dir_.c_str());
-  }
+  void SetUp() override { open(); }
+  void TearDown() override { close(); }
   void open() {
     ApiOptions options;
     options.engine = &engine_;
@@ -338,7 +331,8 @@ class Bench : public testing::Test {
     return out;
   }
 
-  std::string dir_, cookie_;
+  const std::string dir_ = folder_.string();
+  std::string cookie_;
   base::FakeClock clock_;
   base::SeededRandom random_{1};
   ManualEngine engine_;

@@ -241,9 +241,10 @@ void Generations::on_end(const Shared& generation, const engine::End& end) {
                              {"usage", site_usage_json(end.usage)}});
   if (end.reason == engine::EndReason::failed) {
     const ApiError error = context_.engine_failure(end.error);
-    frame.set("error", Json::object({{"message", sentence_of(error)},
-                                     {"code", error.code},
-                                     {"parts", error_parts(end.error)}}));
+    Json said = Json::object({{"message", sentence_of(error)}, {"code", error.code}});
+    // The page has words of its own for an engine or a server that ended.
+    if (reason == chat::AnswerEnd::failed) said.set("parts", error_parts(end.error));
+    frame.set("error", std::move(said));
   }
   add_frame(*generation, std::move(frame));
   generation->ended = true;

@@ -12,22 +12,19 @@
 #include "app/places.h"
 #include "app/serve_plan.h"
 #include "app/verb.h"
+#include "base/scratch_for_test.h"
 
 namespace app {
 namespace {
 
-// A directory of the test's own, removed at its end.
-class AppTest : public ::testing::Test {
+class AppTest : public base::ScratchTest {
  protected:
   void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "nautile-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    places_.data = pattern;
-    places_.models = pattern + "/models";
-    places_.config_file = pattern + "/nautile.toml";
+    places_.data = folder_.string();
+    places_.models = path("models");
+    places_.config_file = path("nautile.toml");
     ASSERT_TRUE(make_directories(places_.models, 0700));
   }
-  void TearDown() override { std::filesystem::remove_all(places_.data); }
   void write(const std::string& name, const std::string& text) {
     std::ofstream(places_.data + "/" + name) << text;
   }

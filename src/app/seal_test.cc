@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "app/self_attack.h"
+#include "base/scratch_for_test.h"
 
 namespace app {
 namespace {
@@ -48,12 +49,10 @@ base::Json in_child(Body body) {
   return json ? *json : base::Json();
 }
 
-class SealTest : public ::testing::Test {
+class SealTest : public base::ScratchTest {
  protected:
   void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "nautile-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
+    root_ = folder_.string();
     for (const char* name : {"/allowed", "/readable", "/foreign"}) {
       std::filesystem::create_directory(root_ + name);
       std::ofstream(root_ + name + "/file") << "text";
@@ -80,7 +79,6 @@ class SealTest : public ::testing::Test {
   void TearDown() override {
     ::close(listener_);
     ::close(unix_listener_);
-    std::filesystem::remove_all(root_);
   }
   SealPlan plan() const {
     SealPlan plan;

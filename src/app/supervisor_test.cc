@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/restart_policy.h"
+#include "base/scratch_for_test.h"
 
 namespace app {
 namespace {
@@ -24,12 +25,10 @@ TEST(RestartPolicy, AtOnceThenSlowerThenAtOnceAgain) {
   EXPECT_EQ(policy.deaths_in_a_row(), 1);
 }
 
-class PlanTest : public ::testing::Test {
+class PlanTest : public base::ScratchTest {
  protected:
   void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "nautile-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
+    root_ = folder_.string();
     places_.data = root_ + "/data";
     places_.models = places_.data + "/models";
     places_.config_file = root_ + "/none.toml";
@@ -40,7 +39,6 @@ class PlanTest : public ::testing::Test {
       std::ofstream(root_ + name) << "x";
     }
   }
-  void TearDown() override { std::filesystem::remove_all(root_); }
   base::Result<ServePlan> plan(std::map<std::string, std::vector<std::string>> flags) {
     auto config = Config::load(places_, flags);
     if (!config) return base::fail(config.error());

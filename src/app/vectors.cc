@@ -145,6 +145,13 @@ class Fields {
     if (value <= 0) return wrong(key, "is not above 0");
     return value;
   }
+  base::Result<double> guidance(std::string_view key) const {
+    ASSIGN(const double value, number(key));
+    if (value < 0 || value > guidance_max) {
+      return wrong(key, fmt::format("is not a number from 0 to {}", guidance_max));
+    }
+    return value;
+  }
   // For what stands in the list `key`.
   Fields of(const Json& entry, std::string_view key, size_t number) const {
     return Fields(entry, file_, fmt::format("{}{} {}: ", where_, key, number));
@@ -235,10 +242,7 @@ base::Result<VectorDrawing> parse_drawing(const Fields& fields, const VectorMode
   if (drawing.with_text.size() != drawing.without_text.size()) {
     return fields.wrong("without", "is not as long as \"with\"");
   }
-  ASSIGN(drawing.guidance, fields.number("guidance"));
-  if (!(drawing.guidance >= 0) || drawing.guidance > guidance_max) {
-    return fields.wrong("guidance", fmt::format("is not a number from 0 to {}", guidance_max));
-  }
+  ASSIGN(drawing.guidance, fields.guidance("guidance"));
   ASSIGN(drawing.codes, fields.ids("codes", model.codes, vector_limits::codes_max));
   ASSIGN(drawing.rows, parse_rows(fields, drawing.codes.size(), model.codes));
   return drawing;
@@ -302,6 +306,17 @@ base::Result<VectorModel> parse_model(const Fields& fields) {
   return model;
 }
 
+}  // namespace
+
+double log_sum_of(std::span<const float> logits) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float value : logits) sum += std::exp(value - largest);
+  return largest + std::log(sum);
+}
+
+namespace {
+
 // The logits of a row, the likeliest ids first: so many of them.
 VectorRow row_of(int position, std::span<const float> logits, size_t kept) {
   VectorRow row;
@@ -318,10 +333,7 @@ VectorRow row_of(int position, std::span<const float> logits, size_t kept) {
   order.resize(kept);
   for (const int32_t id : order) row.logits.push_back(logits[static_cast<size_t>(id)]);
   row.ids = std::move(order);
-  const double largest = row.logits.front();
-  double sum = 0;
-  for (const float value : logits) sum += std::exp(value - largest);
-  row.log_sum = largest + std::log(sum);
+  row.log_sum = log_sum_of(logits);
   return row;
 }
 
@@ -457,6 +469,7 @@ base::Result<std::vector<std::string>> read_pictures(const Json& parsed, const T
   const auto hidden = static_cast<size_t>(tensor.shape[2]);
   std::vector<std::string> names;
   const float* next = values.data();
+  uint64_t bytes = 0;
   for (const Json& name : *order) {
     const auto of_name = std::find_if(files->begin(), files->end(), [&](const Json& file) {
       const Json* named = file.find("name");
@@ -468,6 +481,11 @@ base::Result<std::vector<std::string>> read_pictures(const Json& parsed, const T
     if (!is_plain_name(file)) return of_file.wrong("file", "is no plain file name");
     VectorPicture picture;
     ASSIGN(picture.file, read_picture(file));
+    bytes += picture.file.size();
+    if (bytes > vector_limits::file_bytes_max) {
+      return of_file.wrong("file", fmt::format("is with those before it more than {} bytes",
+                                               vector_limits::file_bytes_max));
+    }
     for (size_t row = 0; row < rows; ++row, next += hidden) {
       picture.embeds.push_back({static_cast<int>(row), {next, next + hidden}});
     }
@@ -507,7 +525,7 @@ base::Result<void> read_drawings(const Json& parsed, const Tensors& tensors, Vec
   if (drawing.with_text.size() != drawing.without_text.size()) {
     return fields.wrong("uncond_ids", "are not as many as cond_ids");
   }
-  ASSIGN(drawing.guidance, fields.number("cfg_weight"));
+  ASSIGN(drawing.guidance, fields.guidance("cfg_weight"));
   ASSIGN(const Tensor tensor, named_tensor(tensors, fields, "cfg_logits_first_8", "f32", 2));
   const auto codes = static_cast<size_t>(tensor.shape[1]);
   ASSIGN(drawing.codes,

@@ -99,6 +99,9 @@ struct Vectors {
 base::Result<Vectors> parse_vectors(std::string_view json, std::string_view file);
 std::string dump_vectors(const Vectors& vectors);
 
+// The logarithm of the sum of exponentials.
+double log_sum_of(std::span<const float> logits);
+
 // The row of these logits that is kept: all of a small vocabulary, of a large one the likeliest ids
 // and `next`, the one that follows (-1: none).
 VectorRow kept_row(int position, std::span<const float> logits, int32_t next);

@@ -1,9 +1,11 @@
 #include "app/vectors.h"
 
+#include <cmath>
 #include <filesystem>
 #include <gtest/gtest.h>
 
 #include "app/places.h"
+#include "app/verify_pictures.h"
 
 namespace app {
 namespace {
@@ -195,6 +197,28 @@ TEST(Vectors, TheFolderOfAModelThatSeesAndDrawsIsRead) {
         spoiled, *binary, [](const std::string& file) { return base::Result<std::string>(file); });
     EXPECT_FALSE(refused.has_value()) << name;
   }
+  // Neither may pictures take more than all else together, nor guidance have no sane size.
+  const auto huge = parse_vector_folder(*json, *binary, [](const std::string&) {
+    return base::Result<std::string>(std::string(vector_limits::picture_bytes_max, 'x'));
+  });
+  ASSERT_FALSE(huge.has_value());
+  EXPECT_NE(huge.error().message().find("more than"), std::string::npos) << huge.error().message();
+  const size_t at = json->find("\"cfg_weight\"");
+  ASSERT_NE(at, std::string::npos);
+  std::string spoiled = *json;
+  spoiled.insert(spoiled.find(':', at) + 1, "-");
+  EXPECT_FALSE(parse_vector_folder(spoiled, *binary, [](const std::string& file) {
+                 return base::Result<std::string>(file);
+               }).has_value());
+}
+
+TEST(Vectors, ADifferenceThatIsNoNumberIsTheWorst) {
+  Closeness closeness;
+  closeness.add(1, 2);
+  closeness.add(std::nan(""), 1);
+  closeness.add(1, 7);
+  EXPECT_TRUE(std::isnan(closeness.worst));
+  EXPECT_TRUE(std::isnan(closeness.mean()));
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ constexpr const char* own_description = "a lighthouse in the fog";
 
 struct VerifyOptions {
   std::string model, vectors, out, ids_file, text_file, image_file, draw, origin;
-  double kl_max = 0;
+  std::optional<double> kl_max;
   bool exact = false, json = false;
 };
 
@@ -54,13 +54,6 @@ struct Agreement {
 
   double kl_mean() const { return rows > 0 ? kl_sum / rows : 0; }
 };
-
-double log_sum_of(std::span<const float> row) {
-  const double largest = *std::max_element(row.begin(), row.end());
-  double sum = 0;
-  for (const float value : row) sum += std::exp(value - largest);
-  return largest + std::log(sum);
-}
 
 // Divergence of what is here from the reference; what the reference does not list is one lump.
 double divergence(const VectorRow& wanted, std::span<const float> row, double log_sum) {
@@ -85,7 +78,7 @@ void compare_row(size_t number, const VectorRow& wanted, int32_t next, std::span
   for (size_t i = 0; i < wanted.ids.size(); ++i) {
     const double off = std::fabs(row[static_cast<size_t>(wanted.ids[i])] - wanted.logits[i]);
     ++agreement.logits;
-    if (!(off <= agreement.worst) && !std::isnan(agreement.worst)) {  // NaN counts, and stays
+    if (is_worse(off, agreement.worst)) {
       agreement.worst = off;
       agreement.worst_prompt = static_cast<int>(number);
       agreement.worst_position = wanted.position;
@@ -105,7 +98,7 @@ void compare_row(size_t number, const VectorRow& wanted, int32_t next, std::span
   agreement.clear += clear ? 1 : 0;
   agreement.clear_top1 += clear && same ? 1 : 0;
   agreement.kl_sum += kl;
-  if (!(kl <= agreement.kl_worst)) agreement.kl_worst = kl;
+  if (is_worse(kl, agreement.kl_worst)) agreement.kl_worst = kl;
 }
 
 // What was found of each kind.
@@ -169,9 +162,7 @@ base::Result<void> compare_drawing(OneShot& opened, const VectorDrawing& drawing
                      const double behind = *best - row[static_cast<size_t>(code)];
                      ++agreement.codes;
                      agreement.codes_same += best - row.begin() == code ? 1 : 0;
-                     if (!(behind <= agreement.behind) && !std::isnan(agreement.behind)) {
-                       agreement.behind = behind;
-                     }
+                     if (is_worse(behind, agreement.behind)) agreement.behind = behind;
                      return code;
                    });
 }
@@ -310,8 +301,8 @@ Verdict judge(const VerifyOptions& options, const Vectors& vectors,
   const double bits = bits_per_weight(files, false);
   const bool plain = bits > 15;  // F32, F16 and BF16 say the same numbers
   const bool same = vectors.weights == config.quantization || (vectors.weights == "F32" && plain);
-  const bool exactly = options.exact && same && options.kl_max == 0;
-  const double kl_max = options.kl_max > 0 ? options.kl_max : kl_bound(bits);
+  const bool exactly = options.exact && same && !options.kl_max;
+  const double kl_max = options.kl_max.value_or(kl_bound(bits));
   Verdict verdict;
   const auto add = [&](const char* part, base::Message label, double tolerance, double worst,
                        double otherwise, double bound) {
@@ -604,7 +595,8 @@ void add_verify(CommandLine& line, Session& session) {
   verb.option("--vectors,VECTORS", options->vectors,
               "file, or folder with expected.json; else those that come with the program");
   verb.flag("--exact", options->exact, "f32 activations on decoded weights (slow)");
-  verb.option("--max-kl", options->kl_max, "largest mean divergence that passes, in nats")
+  verb.option("--max-kl", options->kl_max,
+              "largest mean divergence that passes, in nats; without it, by the bits of a weight")
       .range(1e-9, 100.0);
   const Option write =
       verb.option("--write", options->out, "make vectors with this model, and compare nothing");

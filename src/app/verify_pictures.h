@@ -17,6 +17,9 @@
 
 namespace app {
 
+// Whether a difference is the worst so far. NaN is, and stays.
+inline bool is_worse(double off, double worst) { return !(off <= worst) && !std::isnan(worst); }
+
 // How far numbers are from those of the reference.
 struct Closeness {
   int64_t count = 0;
@@ -26,7 +29,7 @@ struct Closeness {
   void add(double here, double wanted) {
     const double off = std::fabs(here - wanted);
     ++count;
-    if (!(off <= worst) && !std::isnan(worst)) worst = off;  // NaN counts, and stays
+    if (is_worse(off, worst)) worst = off;
     sum += off;
     squares_off += off * off;
     squares_of += wanted * wanted;

@@ -189,7 +189,7 @@ TEST(Child, PicturesGoBothWays) {
   std::get<ChatPrompt>(seeing.prompt).messages[0].pictures.resize(pictures_seen_max + 1);
   auto refused = gate.client->start(seeing, there.sink());
   ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error().kind, base::ErrorKind::limit_exceeded);
+  EXPECT_EQ(refused.error().kind, base::ErrorKind::invalid_input);
   EXPECT_TRUE(gate.client->ready());
   gate.client->detach();
   EXPECT_EQ(served.get(), 0);

@@ -150,8 +150,16 @@ base::Result<std::vector<std::shared_ptr<const Canvas>>> Engine::read_pictures(
     for (const Picture& picture : message.pictures) {
       const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(picture.bytes.data()),
                                            picture.bytes.size());
-      ASSIGN(std::vector<uint8_t> pixels, options_.pictures->fit(bytes, *source.fit()));
-      canvases.push_back(canvases_.make(std::move(pixels)));
+      auto pixels = options_.pictures->fit(bytes, *source.fit());
+      if (!pixels) {
+        base::Error error = pixels.error();
+        // A limit of start() is the context's: clients shorten the conversation then.
+        if (error.kind == base::ErrorKind::limit_exceeded) {
+          error.kind = base::ErrorKind::invalid_input;
+        }
+        return base::fail(std::move(error));
+      }
+      canvases.push_back(canvases_.make(std::move(*pixels)));
       if (canvases.back()) continue;
       return base::fail(base::ErrorKind::unavailable, "too many pictures are looked at",
                         fmt::format("those in use take {} MiB", CanvasMaker::bytes_max >> 20),

@@ -234,9 +234,9 @@ class EngineClient {
   virtual ~EngineClient() = default;
 
   // Takes the request or refuses it at once: unknown model: not_found; prompt too long:
-  // limit_exceeded with the numbers in `why` (and typed in prompt_size()); values out of range:
-  // invalid_input; engine restarting: unavailable. After success events follow; the first may come
-  // before start() has returned.
+  // limit_exceeded with the numbers in `why` (and typed in prompt_size()); values out of range and
+  // pictures that are too large or too many: invalid_input; engine restarting: unavailable. After
+  // success events follow; the first may come before start() has returned.
   virtual base::Result<void> start(Request request, EventSink sink) = 0;
   // Ends within one step; End{cancelled} follows. Unknown ids are ignored.
   virtual void cancel(uint64_t request_id) = 0;

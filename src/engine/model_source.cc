@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/pool.h"
 #include "engine/picture_work.h"
+#include "format/janus_names.h"
 #include "format/model_files.h"
 #include "model/decoder.h"
 #include "model/disk_estimate.h"
@@ -44,7 +45,8 @@ class FileModel final : public LoadedModel {
 // What a model that sees and draws has besides its decoder.
 struct PicturePart {
   std::optional<media::Fit> fit;
-  uint64_t bytes = 0;  // weights, a job of each kind, features that are kept
+  uint64_t bytes = 0;         // weights, a job of each kind, features that are kept
+  uint64_t weight_bytes = 0;  // of them, as the file has them
 };
 
 model::PictureOptions picture_options(const model::RunnerOptions& runner) {
@@ -81,7 +83,7 @@ class FileSource final : public ModelSource {
     options.pool = pool.get();
     options.load.cancel = progress.cancel;
     const auto weights = static_cast<double>(std::max<uint64_t>(status_.weight_bytes, 1));
-    const double share = weights / (weights + static_cast<double>(pictures_.bytes));
+    const double share = 1 - static_cast<double>(pictures_.weight_bytes) / weights;
     const auto part = [&progress](double from, double width) {
       return [&progress, from, width](double fraction) {
         if (progress.progress) progress.progress(from + width * fraction);
@@ -270,18 +272,22 @@ base::Result<PicturePart> picture_part(const format::ModelFiles& files,
   const format::JanusVision& vision = config.janus->vision;
   part.fit = {vision.side, vision.min_side, vision.background};
   ASSIGN(part.bytes, picture_memory_bytes(files, runner));
+  for (const format::TensorInfo& tensor : files.tensors()) {
+    if (format::is_of_pictures(tensor.name)) part.weight_bytes += tensor.bytes;
+  }
   return part;
 }
 
 ModelStatus status_of(const ModelEntry& entry, const format::ModelConfig& config,
-                      const PromptBuilder& prompts, const Fit& fitting) {
+                      const PromptBuilder& prompts, const Fit& fitting,
+                      const PicturePart& pictures) {
   ModelStatus status;
   status.id = entry.id;
   status.architecture = config.architecture;
   status.quantization = config.quantization;
   status.license = config.license;
   status.parameters = config.parameters;
-  status.weight_bytes = fitting.plan.weight_bytes;
+  status.weight_bytes = fitting.plan.weight_bytes + pictures.weight_bytes;
   status.memory_bytes = fitting.plan.total_bytes();
   status.context_tokens = fitting.context_tokens;
   status.thinking = prompts.thinking();
@@ -350,7 +356,7 @@ base::Result<std::unique_ptr<ModelSource>> open_model(const ModelEntry& entry,
   runner.kv_pages = fitting.kv_pages;
   runner.context_tokens_max = fitting.context_tokens;
 
-  ModelStatus status = status_of(entry, config, *prompts, fitting);
+  ModelStatus status = status_of(entry, config, *prompts, fitting, pictures);
   return std::make_unique<FileSource>(std::move(status), std::move(files), std::move(prompts),
                                       runner, threads, pictures);
 }

@@ -35,7 +35,7 @@ base::Result<void> check_pictures(const ChatPrompt& prompt) {
     TRY(check_message(message));
     for (const Picture& picture : message.pictures) {
       if (picture.bytes.size() > picture_bytes_max) {
-        return base::fail(base::ErrorKind::limit_exceeded, "a picture is too large",
+        return base::fail(base::ErrorKind::invalid_input, "a picture is too large",
                           fmt::format("it takes {} bytes, the limit is {}", picture.bytes.size(),
                                       picture_bytes_max),
                           "make it smaller");
@@ -46,12 +46,12 @@ base::Result<void> check_pictures(const ChatPrompt& prompt) {
   }
   if (count > pictures_seen_max) {
     return base::fail(
-        base::ErrorKind::limit_exceeded, "there are too many pictures",
+        base::ErrorKind::invalid_input, "there are too many pictures",
         fmt::format("the conversation has {}, the limit is {}", count, pictures_seen_max),
         "leave some out, or ask in a new conversation");
   }
   if (bytes > pictures_bytes_max) {
-    return base::fail(base::ErrorKind::limit_exceeded, "the pictures are too large together",
+    return base::fail(base::ErrorKind::invalid_input, "the pictures are too large together",
                       fmt::format("they take {} bytes, the limit is {}", bytes, pictures_bytes_max),
                       "make them smaller, or leave some out");
   }

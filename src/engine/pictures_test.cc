@@ -232,9 +232,9 @@ TEST(Seeing, RefusalsAreTypedAndLeaveNothingBehind) {
   EXPECT_NE(next.find("fake"), std::string::npos) << next;
   EXPECT_EQ(studio.refused(question(1, {"a", "broken"})), base::ErrorKind::invalid_input);
   EXPECT_EQ(studio.refused(question(1, std::vector<std::string>(17, "a"))),
-            base::ErrorKind::limit_exceeded);
+            base::ErrorKind::invalid_input);
   EXPECT_EQ(studio.refused(question(1, {std::string(picture_bytes_max + 1, 'x')})),
-            base::ErrorKind::limit_exceeded);
+            base::ErrorKind::invalid_input);
   EXPECT_EQ(studio.refused(question(1, std::vector<std::string>(16, "a"))),
             base::ErrorKind::limit_exceeded)
       << "16 pictures do not fit into the context";

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <functional>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include "base/scratch_for_test.h"
 #include "format/gguf_janus.h"
 #include "format/opened.h"
 #include "format/quantize.h"
@@ -28,16 +28,8 @@ std::string golden(const std::string& name) {
   return std::string(NAUTILE_SOURCE_DIR) + "/tests/golden/model/" + name;
 }
 
-class JanusGguf : public testing::Test {
+class JanusGguf : public base::ScratchTest {
  protected:
-  void SetUp() override {
-    std::string name = std::filesystem::temp_directory_path().string() + "/janus-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
   std::unique_ptr<ModelFiles> quantised(const ModelFiles& files, FileType type,
                                         const std::string& name) const {
     const auto plan = plan_quantized(files, type, text::pre_tokenizer_name_of);
@@ -50,8 +42,6 @@ class JanusGguf : public testing::Test {
     EXPECT_TRUE((*out)->finish().has_value());
     return opened(path(name));
   }
-
-  std::filesystem::path folder_;
 };
 
 std::vector<float> decoded(const ModelFiles& files, const TensorInfo& tensor) {

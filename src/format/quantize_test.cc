@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include "base/scratch_for_test.h"
 #include "format/tiny_models_for_test.h"
 #include "tensor/encode.h"
 #include "text/pre_tokenizer.h"
@@ -28,18 +28,8 @@ std::unique_ptr<ModelFiles> opened(const std::string& path) {
   return files ? std::move(*files) : nullptr;
 }
 
-// A folder of its own that goes with the test.
-class Quantize : public testing::Test {
+class Quantize : public base::ScratchTest {
  protected:
-  void SetUp() override {
-    std::string name = std::filesystem::temp_directory_path().string() + "/quantize-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
   base::Result<std::vector<TensorCost>> write(const ModelFiles& files, FileType type,
                                               const std::string& name, int stop_after = 1 << 30) {
     ASSIGN(const auto plan, plan_quantized(files, type, text::pre_tokenizer_name_of));
@@ -51,8 +41,6 @@ class Quantize : public testing::Test {
     TRY(out->finish());
     return costs;
   }
-
-  std::filesystem::path folder_;
 };
 
 std::vector<float> decoded(const ModelFiles& files, const ExportTensor& tensor) {

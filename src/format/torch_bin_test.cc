@@ -8,6 +8,7 @@
 #include <sstream>
 #include <unistd.h>
 
+#include "base/scratch_for_test.h"
 #include "format/model_fuzz.h"
 #include "format/opened.h"
 #include "format/stored_zip.h"
@@ -113,12 +114,9 @@ TEST(TorchBin, RefusesWhatPyTorchAlsoWrites) {
 
 // ---- folders ------------------------------------------------------------------------------------
 
-class TorchFolder : public testing::Test {
+class TorchFolder : public base::ScratchTest {
  protected:
   void SetUp() override {
-    std::string name = fs::temp_directory_path().string() + "/torch-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
     for (const char* file :
          {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"}) {
       fs::copy_file(goldens + "model/janus-original/" + file, folder_ / file);
@@ -138,8 +136,6 @@ class TorchFolder : public testing::Test {
       tensors_.push_back(std::move(tensor));
     }
   }
-  void TearDown() override { fs::remove_all(folder_); }
-
   void write(const std::string& name, const std::string& bytes) const {
     std::ofstream(folder_ / name, std::ios::binary) << bytes;
   }
@@ -163,7 +159,6 @@ class TorchFolder : public testing::Test {
     }
   }
 
-  fs::path folder_;
   std::vector<TestTensor> tensors_;
 };
 

@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include "base/scratch_for_test.h"
 #include "format/quantize.h"
 #include "format/tiny_janus_for_test.h"
 #include "model/golden_for_test.h"
@@ -16,12 +16,9 @@ namespace {
 using golden::Model;
 using golden::Sequence;
 
-class JanusQuantised : public testing::Test {
+class JanusQuantised : public base::ScratchTest {
  protected:
   void SetUp() override {
-    std::string name = std::filesystem::temp_directory_path().string() + "/janus-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
     format::TinyJanus wide =
         format::TinyJanus::original({.hidden = 256, .ffn = 512, .vocab = 336, .head = 256});
     wide.fill(7);
@@ -30,7 +27,6 @@ class JanusQuantised : public testing::Test {
     std::filesystem::copy_file(golden::folder("janus-hf") + "/tokenizer.json",
                                folder_ / "tokenizer.json");
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   std::string quantised(format::FileType type, const std::string& name) const {
     const auto files = format::ModelFiles::open(folder_.string());
@@ -45,8 +41,6 @@ class JanusQuantised : public testing::Test {
     EXPECT_TRUE((*out)->finish().has_value());
     return path;
   }
-
-  std::filesystem::path folder_;
 };
 
 // The logits of codes after some text and three codes, and then of text after those.

@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include "base/scratch_for_test.h"
 #include "format/quantize.h"
 #include "format/tiny_janus_for_test.h"
 #include "model/golden_for_test.h"
@@ -19,16 +19,8 @@ namespace {
 using golden::Expected;
 using golden::largest_difference;
 
-class PictureTypes : public testing::Test {
+class PictureTypes : public base::ScratchTest {
  protected:
-  void SetUp() override {
-    std::string name = std::filesystem::temp_directory_path().string() + "/janus-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
   std::unique_ptr<format::ModelFiles> opened(const std::string& where) const {
     auto files = format::ModelFiles::open(where);
     EXPECT_TRUE(files.has_value()) << where << ": " << (files ? "" : files.error().message());
@@ -66,8 +58,6 @@ class PictureTypes : public testing::Test {
   std::string one_file(const std::string& folder, const std::string& name) const {
     return one_file(folder, name, tensor::Dtype::f32, [](const std::string&) { return false; });
   }
-
-  std::filesystem::path folder_;
 };
 
 struct Parts {

@@ -209,7 +209,8 @@ function Status({ conversation, node, live }: DrawingProps) {
   }
   if (node.end === 'cancelled') return <p class="note">{t('draw.stopped')}</p>;
   if (node.end !== undefined && node.end !== 'stop') {
-    const why = ending?.message ? ` ${t('failed.why', { why: ending.message })}` : '';
+    const failed = node.end === 'failed' && ending?.message;
+    const why = failed ? ` ${t('failed.why', { why: failed })}` : '';
     return (
       <div class="card trouble cut">
         <p>{t('draw.cut') + why}</p>

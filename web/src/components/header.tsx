@@ -5,11 +5,11 @@ import { measure } from '../stores/meter';
 import { prefs, setPrefs } from '../stores/prefs';
 import { navigate } from '../stores/router';
 import { model, models } from '../stores/session';
-import { drawer } from '../stores/ui';
 import type { Model } from '../services/wire';
 import { IconButton } from './button';
 import { Icon } from './icons';
 import { Menu } from './menu';
+import { DrawerButton } from './page_head';
 
 export function facts(m: Model): string {
   const state = m.loaded ? t('models.loaded') : t('models.load', { t: duration(m.load_ms) });
@@ -108,13 +108,7 @@ export function Header() {
   const wide = !prefs.value.sidebar;
   return (
     <header class="head">
-      <IconButton
-        icon="menu"
-        label={t('menu')}
-        extra="phone"
-        expanded={drawer.value}
-        onClick={() => (drawer.value = true)}
-      />
+      <DrawerButton />
       {wide && (
         <IconButton
           icon="sidebar"
