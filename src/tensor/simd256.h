@@ -9,6 +9,8 @@
 
 #define AVX2_FN __attribute__((target("avx2,fma,f16c")))
 #define AVX2_INLINE __attribute__((target("avx2,fma,f16c"), always_inline)) static inline
+// Compiled by itself: what is inlined around a kernel costs it registers.
+#define AVX2_APART __attribute__((target("avx2,fma,f16c"), noinline))
 
 namespace tensor {
 
