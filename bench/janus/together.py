@@ -23,6 +23,8 @@ import time
 import served
 import servers
 
+LONGEST_SHOWN = 24
+
 
 def reading(server, tokens, stop=None, longest=None):
     """Seconds between two tokens of one streamed chat, from its first token on. `stop` ends it."""
@@ -90,7 +92,7 @@ def beside_four_pictures(server):
     seconds, _ = served.draw(server, 4)
     ended = time.perf_counter()
     stop.set()
-    return seconds, [gap for at, gap in reader.result() if began <= at <= ended]
+    return seconds, [(at - began, gap) for at, gap in reader.result() if began <= at <= ended]
 
 
 def main():
@@ -111,7 +113,10 @@ def main():
             show("alone", [gap for _, gap in reading(server, args.tokens)])
             row, _, _ = show("fifth row", beside_four_chats(server, args.tokens))
             seconds, gaps = beside_four_pictures(server)
-            _, p99, longest = show("drawing", gaps)
+            _, p99, longest = show("drawing", [gap for _, gap in gaps])
+            print("the longest, at which second of the drawing: " + ", ".join(
+                f"{1000 * gap:.0f} ms at {at:.1f}"
+                for at, gap in sorted(gaps, key=lambda pair: -pair[1])[:LONGEST_SHOWN]))
             peak = served.peak_mib(server)
             print(f"\np99 drawing / a fifth row's: {p99 / row:.2f}, longest {longest:.0f} ms, "
                   f"the four pictures took {seconds:.1f} s")

@@ -11,6 +11,7 @@ namespace {
 constexpr double speed_smoothing = 0.2;         // weight of the newest step
 constexpr int chunk_tokens_min = 16;            // the kernels' tile: less wastes half of it
 constexpr int chunk_tokens_beside_text = 8;     // … unless somebody would wait for the other half
+constexpr int chunk_tokens_to_draw = 2;         // prompts of pictures are short, drawing is long
 constexpr int chunk_share_least = 4;            // of step_target_ms, whatever decoding takes
 constexpr int chunk_tokens_first = 64;          // before anything is measured
 constexpr int64_t echo_logits_max = 8'000'000;  // floats of one step: 32 MB
@@ -276,11 +277,16 @@ StepBudget Lane::budget() const {
     const bool waited_for = std::any_of(sequences_.begin(), sequences_.end(), [](const auto& s) {
       return s->admitted && !s->drawing && s->kv.length >= s->prompt_length && s->pending() == 1;
     });
-    double target_ms = step_target_ms;
+    const bool text_to_read = std::any_of(sequences_.begin(), sequences_.end(), [](const auto& s) {
+      return !s->drawing && s->kv.length < s->prompt_length;
+    });
+    double target_ms = waited_for && !text_to_read ? gap_aim_ms : step_target_ms;
     if (waited_for && decode_measured_) target_ms -= 1000 / speed_.decode_steps_per_s;
     target_ms = std::max<double>(target_ms, step_target_ms / chunk_share_least);
     const double measured = speed_.prompt_tokens_per_s * target_ms / 1000;
-    const int least = waited_for ? chunk_tokens_beside_text : chunk_tokens_min;
+    const int least = !waited_for    ? chunk_tokens_min
+                      : text_to_read ? chunk_tokens_beside_text
+                                     : chunk_tokens_to_draw;
     chunk = prompt_measured_ ? static_cast<int>(std::min(measured, 1e6)) : chunk_tokens_first;
     chunk = std::max(chunk / least * least, least);
   }

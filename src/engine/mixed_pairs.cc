@@ -21,15 +21,16 @@ void MixedPairs::note_step(int text_rows, int pair_rows, double ms) {
     one_picture_ms_ = before + smoothing * (ms - before);
   }
   patience_ -= patience_ > 0;
-  const double gap_ms = std::max(gap_target_ms, longer_than_least * one_picture_ms_);
-  if (ms > gap_ms - slice_ms_min) {  // a slice may come after the step
+  const bool one_fits = one_picture_ms_ <= gap_target_ms - slice_ms_min;
+  const double step_ms_max = one_fits ? gap_aim_ms : longer_than_least * one_picture_ms_;
+  if (ms > step_ms_max) {
     rows_max_ = std::max(pair, std::min(rows_max_, pair_rows) - pair);
     patience_ = patience_steps;
     return;
   }
   // At worst a step takes as long as it has rows, as if it read the weights for each.
   const double rows = text_rows + pair_rows;
-  const bool fits = ms * (rows + pair) / rows <= gap_ms;
+  const bool fits = ms * (rows + pair) / rows <= step_ms_max + slice_ms_min;
   if (fits && patience_ == 0 && pair_rows >= rows_max_) rows_max_ = pair_rows + pair;
 }
 

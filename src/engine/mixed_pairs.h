@@ -2,9 +2,9 @@
 //
 // Every row makes the step longer, and a person who reads sees each step as a pause. So the first
 // such step takes one picture's two rows; two more come along whenever the step would surely end
-// within gap_target_ms, and two stay behind when it did not leave room for a slice of picture work.
-// Where one picture alone nearly fills that time (a large model, a small machine) the step may take
-// twice as long, else drawing would stand still for nothing.
+// in time, and two stay behind when it took more than gap_aim_ms.
+// Where even one picture does not fit into that time (a large model, a small machine) a step may
+// take twice as long as with one, else drawing would crawl and reading be hardly better.
 //
 //   rows of text + pictures   1 + 2   1 + 4   1 + 6   1 + 8   1 + 6
 //   the step took, ms            60      83     106     139     107

@@ -16,7 +16,7 @@ constexpr size_t accounts_remembered_max = 1024;
 }  // namespace
 
 double slice_ms(double step_ms, bool free) {
-  return free ? gap_target_ms : std::clamp(gap_target_ms - step_ms, slice_ms_min, slice_ms_max);
+  return free ? gap_target_ms : std::clamp(gap_aim_ms - step_ms, slice_ms_min, slice_ms_max);
 }
 
 PictureWork::PictureWork(model::PictureModel& model, const base::Clock& clock,
