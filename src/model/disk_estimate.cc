@@ -116,7 +116,9 @@ Result<DiskEstimate> estimate_from_disk(const format::ModelFiles& files,
   estimate.disk_bytes_per_s = probe.disk_bytes / probe.disk_seconds;
   estimate.memory_bytes_per_s = probe.computed_bytes / probe.memory_seconds;
   estimate.disk_bytes_per_token = chosen * (plan.experts - plan.expert_places) / plan.experts;
-  estimate.memory_bytes_per_token = chosen + static_cast<double>(sizes.decoded_bytes);
+  const auto others = static_cast<double>(sizes.decoded_bytes);
+  estimate.memory_bytes_per_token = chosen + others;
+  estimate.alone_bytes_per_token = chosen / config.moe->experts_used + others;
   return estimate;
 }
 

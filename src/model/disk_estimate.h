@@ -2,6 +2,7 @@
 // loaded, by reading some of them and computing with them as a step does.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/clock.h"
@@ -16,12 +17,16 @@ struct DiskEstimate {
   double memory_bytes_per_s = 0;  // of weights in memory, computed with
   double disk_bytes_per_token = 0;
   double memory_bytes_per_token = 0;
+  // Of them, those that no reading goes on beside: what is no expert, and the last one of a layer.
+  double alone_bytes_per_token = 0;
 
-  // Of one stream that decodes, once the places are filled. Tokens are thought to choose evenly
-  // among the experts; a model whose tokens have favourites is faster.
+  // Of one stream that decodes, once the places are filled: the experts in memory are computed with
+  // while others are read. Tokens are thought to choose evenly among the experts; a model whose
+  // tokens have favourites is faster.
   double tokens_per_s() const {
-    return 1 /
-           (disk_bytes_per_token / disk_bytes_per_s + memory_bytes_per_token / memory_bytes_per_s);
+    const double reading_s = disk_bytes_per_token / disk_bytes_per_s;
+    return 1 / std::max(reading_s + alone_bytes_per_token / memory_bytes_per_s,
+                        memory_bytes_per_token / memory_bytes_per_s);
   }
 };
 

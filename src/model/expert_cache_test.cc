@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <numeric>
 
+#include "model/disk_estimate.h"
 #include "model/golden_for_test.h"
 #include "model/weight_reader.h"
 #include "tensor/dtype.h"
@@ -16,6 +17,18 @@ std::vector<int> rows_of(int experts, std::initializer_list<int> chosen) {
   std::vector<int> rows(experts, 0);
   for (const int e : chosen) ++rows[e];
   return rows;
+}
+
+TEST(DiskEstimate, ReadingHidesWhatIsComputedMeanwhile) {
+  DiskEstimate estimate;
+  estimate.disk_bytes_per_s = 500;
+  estimate.memory_bytes_per_s = 4'000;
+  estimate.disk_bytes_per_token = 500;
+  estimate.memory_bytes_per_token = 2'000;
+  estimate.alone_bytes_per_token = 1'000;
+  EXPECT_DOUBLE_EQ(estimate.tokens_per_s(), 0.8);  // 1 s for the disk, a quarter alone
+  estimate.disk_bytes_per_s = 50'000;
+  EXPECT_DOUBLE_EQ(estimate.tokens_per_s(), 2.0);  // computing is what takes the time
 }
 
 TEST(ExpertPlaces, TheLeastUsedGivesWay) {
