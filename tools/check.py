@@ -22,10 +22,12 @@ written to build/check.stamp. Logs of each step: build/check/logs.
 """
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +35,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "check"
+ASAN, TSAN = ROOT / "build" / "asan", ROOT / "build" / "tsan"
 LOGS = BUILD / "logs"
 FETCHED = pathlib.Path(os.environ.get("NAUTILE_FETCH_DIR") or ROOT / "build" / "fetched")
 FUZZ_RUNS = 4_000
@@ -43,6 +46,7 @@ SLOW_TESTS = ":".join([
 LONG_PROGRAMS = ["model_test", "tensor_test", "engine_test", "format_test"]
 TIERS = ["fast", "isa", "http", "browser", "attack", "asan", "fuzz", "tsan"]
 OPTIONAL = ["real", "lint"]
+TSAN_PROGRAMS = ["engine_test", "base_test", "net_test", "pull_test", "api_test"]
 SAN_FLAGS = "-O1"
 
 passed = 0
@@ -75,7 +79,65 @@ def side_by_side(jobs):
             job.result()
 
 
-def run(name, command, env=None, cwd=ROOT, timeout_s=1500):
+def signal_session(leader, which):
+    """Signals every process of a session: ninja gives each of its compilers a group of its own."""
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                os.kill(int(stat.parent.name), which)
+
+
+class Ahead:
+    """Builds for later tiers, begun while earlier ones test: they take what those leave of the
+    cores (a browser that waits, the last long program of a tier), and stand still while a tier
+    measures how long answers take."""
+
+    def __init__(self):
+        self.worker = concurrent.futures.ThreadPoolExecutor(1)
+        self.builds = {}
+        self.processes = set()
+        self.lock = threading.Lock()
+        self.still = False
+
+    def begin(self, name, build):
+        if name not in self.builds:
+            self.builds[name] = self.worker.submit(build)
+
+    def ended(self, name, build):
+        """Whether the build succeeded; waits for it, and begins it if nobody has."""
+        self.begin(name, build)
+        return self.builds[name].result()
+
+    def started(self, process):
+        with self.lock:
+            self.processes.add(process)
+            if self.still:
+                signal_session(process.pid, signal.SIGSTOP)
+
+    def over(self, process):
+        with self.lock:
+            self.processes.discard(process)
+
+    def stand_still(self, still):
+        with self.lock:
+            self.still = still
+            for process in self.processes:
+                signal_session(process.pid, signal.SIGSTOP if still else signal.SIGCONT)
+
+
+ahead = Ahead()
+running = set()  # every process that run() waits for
+
+
+def yield_cores():
+    """Lowest priority, also where the kernel shares the cores by session before all else."""
+    os.nice(19)
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/autogroup").write_text("19")
+
+
+def run(name, command, env=None, cwd=ROOT, timeout_s=1500, is_ahead=False):
     """Runs a command into its log; returns (exit status, output, seconds, log)."""
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / (re.sub(r"[^\w.-]+", "-", name) + ".log")
@@ -83,16 +145,21 @@ def run(name, command, env=None, cwd=ROOT, timeout_s=1500):
     with open(log, "wb") as out:
         process = subprocess.Popen(command, cwd=cwd, stdout=out, stderr=subprocess.STDOUT,
                                    stdin=subprocess.DEVNULL, env=dict(os.environ, **(env or {})),
-                                   start_new_session=True)
+                                   start_new_session=True,
+                                   preexec_fn=yield_cores if is_ahead else None)
+        running.add(process)
+        if is_ahead:
+            ahead.started(process)
         try:
             status = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
+            signal_session(process.pid, signal.SIGKILL)
             status = process.wait()
             out.write(f"\nstopped after {timeout_s} s\n".encode())
-        except KeyboardInterrupt:
-            os.killpg(process.pid, 15)
-            raise
+        finally:
+            if process.returncode is not None:
+                running.discard(process)
+                ahead.over(process)
     return status, log.read_text(errors="replace"), time.monotonic() - start, log
 
 
@@ -139,13 +206,14 @@ def fetch(*names):
     return need("fetch " + " ".join(names), [sys.executable, "tools/fetch.py", *names])
 
 
-def configure(folder, *options, env=None):
+def configure(folder, *options, **how):
     return need(f"configure {folder.name}",
-                ["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(folder), *options], env=env)
+                ["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(folder), *options], **how)
 
 
-def compile_in(folder, *targets):
-    return need(f"build {folder.name}", ["ninja", "-C", str(folder), *targets], timeout_s=3000)
+def compile_in(folder, *targets, **how):
+    return need(f"build {folder.name}", ["ninja", "-C", str(folder), *targets], timeout_s=3000,
+                **how)
 
 
 def longest_first(name):
@@ -159,14 +227,20 @@ def test_programs(folder):
 
 
 built = {}
+chosen_tiers = []
 
 
 def ensure_build():
-    """The optimised build that every tier but the sanitized ones uses; once a run."""
+    """The optimised build that every tier but the sanitized ones uses; once a run. The sanitized
+    builds that this run needs begin when it is there."""
     if "check" not in built:
         built["check"] = (fetch("starter", "vocabularies")
                           and configure(BUILD, "-DCMAKE_BUILD_TYPE=Release", "-DNAUTILE_TESTS=ON")
                           and compile_in(BUILD))
+        if built["check"] and {"asan", "fuzz", "lint"} & set(chosen_tiers):
+            ahead.begin("asan", build_asan)
+        if built["check"] and "tsan" in chosen_tiers:
+            ahead.begin("tsan", build_tsan)
     return built["check"]
 
 
@@ -297,23 +371,27 @@ def tier_attack():
     python = venv()
     if not ensure_build() or python is None:
         return
-    pytest("attack", "tests/attack", python, env=program_env())
+    ahead.stand_still(True)
+    try:
+        pytest("attack", "tests/attack", python, env=program_env())
+    finally:
+        ahead.stand_still(False)
 
 
-def ensure_sanitized():
+def build_asan():
     """Unit tests and fuzz targets under AddressSanitizer and UBSan, one clang build for both."""
-    folder = ROOT / "build" / "asan"
-    if "asan" not in built:
-        compiler = shutil.which("clang++-14") or shutil.which("clang++")
-        built["asan"] = (
-            fetch("starter", "vocabularies")
-            and configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_COMPILER={compiler}",
+    compiler = shutil.which("clang++-14") or shutil.which("clang++")
+    return (fetch("starter", "vocabularies")
+            and configure(ASAN, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_COMPILER={compiler}",
                           f"-DCMAKE_C_COMPILER={compiler.replace('clang++', 'clang')}",
                           f"-DCMAKE_CXX_FLAGS={SAN_FLAGS} -fsanitize=fuzzer-no-link",
                           "-DNAUTILE_SANITIZE=address,undefined", "-DNAUTILE_FUZZ=ON",
-                          "-DNAUTILE_WEB=OFF")
-            and compile_in(folder, "unit_tests", "fuzzers"))
-    return folder if built["asan"] else None
+                          "-DNAUTILE_WEB=OFF", is_ahead=True)
+            and compile_in(ASAN, "unit_tests", "fuzzers", is_ahead=True))
+
+
+def ensure_sanitized():
+    return ASAN if ahead.ended("asan", build_asan) else None
 
 
 def tier_asan():
@@ -326,16 +404,18 @@ def tier_asan():
                   for program in (test_programs(folder) if folder else [])])
 
 
+def build_tsan():
+    return (configure(TSAN, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
+                      "-DNAUTILE_SANITIZE=thread", "-DNAUTILE_WEB=OFF", is_ahead=True)
+            and compile_in(TSAN, *TSAN_PROGRAMS, is_ahead=True))
+
+
 def tier_tsan():
-    options = {"NAUTILE_FETCH_DIR": str(FETCHED), "NAUTILE_SLOW_MACHINE": "1"}
-    folder = ROOT / "build" / "tsan"
-    programs = ["engine_test", "base_test", "net_test", "pull_test", "api_test"]
-    if (configure(folder, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
-                  "-DNAUTILE_SANITIZE=thread", "-DNAUTILE_WEB=OFF")
-            and compile_in(folder, *programs)):
-        options["TSAN_OPTIONS"] = "halt_on_error=1 second_deadlock_stack=1"
-        side_by_side([(gtest, f"tsan {program}", folder / program, options)
-                      for program in programs])
+    options = {"NAUTILE_FETCH_DIR": str(FETCHED), "NAUTILE_SLOW_MACHINE": "1",
+               "TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1"}
+    if ahead.ended("tsan", build_tsan):
+        side_by_side([(gtest, f"tsan {program}", TSAN / program, options)
+                      for program in TSAN_PROGRAMS])
 
 
 def tier_fuzz():
@@ -397,6 +477,7 @@ def main():
         if tier not in TIERS + OPTIONAL:
             parser.error(f"there is no tier {tier!r}; known: {', '.join(TIERS + OPTIONAL)}")
     os.environ["NAUTILE_FETCH_DIR"] = str(FETCHED)
+    chosen_tiers.extend(tiers)
     start = time.monotonic()
     downloads = while_it_builds(tiers)
     for tier in tiers:
@@ -414,5 +495,8 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        for process in running.copy():
+            signal_session(process.pid, signal.SIGTERM)
+            signal_session(process.pid, signal.SIGCONT)
         say("interrupted; run the same command again to go on")
-        sys.exit(130)
+        os._exit(130)  # threads still wait for what has just been ended
