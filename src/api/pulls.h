@@ -88,6 +88,8 @@ class PullDoor {
   virtual ~PullDoor() = default;
   virtual bool start(uint64_t call, std::string_view reference) = 0;
   virtual bool pause() = 0;
+  // One that has ended is not shown any more; what it fetched stays on the disk.
+  virtual bool dismiss() = 0;
   virtual bool ask_catalogue(uint64_t call) = 0;
   // The engine's connection is dropped here and now, so that no request can begin and be cut; the
   // supervisor starts the next engine.

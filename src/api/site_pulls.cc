@@ -100,6 +100,7 @@ void SitePulls::add_routes(std::vector<Route>& routes) {
   add("GET", "/site/pulls", false, &SitePulls::show);
   add("POST", "/site/pulls", true, &SitePulls::start);
   add("DELETE", "/site/pulls/current", false, &SitePulls::pause);
+  add("DELETE", "/site/pulls/ended", false, &SitePulls::dismiss);
 }
 
 bool SitePulls::allowed() const {
@@ -164,7 +165,20 @@ void SitePulls::pause(Call& call) {
   if (!running) {
     return call.refuse(refused_with(404, "not_found", "no download is running", "pull_none"));
   }
-  if (!context_.options.pulls->pause()) return call.refuse(nobody_hears());
+  answer_done(call, context_.options.pulls->pause());
+}
+
+void SitePulls::dismiss(Call& call) {
+  const bool ended = status_.state == State::paused || status_.state == State::failed ||
+                     status_.state == State::done;
+  if (!ended) {
+    return call.refuse(refused_with(404, "not_found", "no download has ended", "pull_none"));
+  }
+  answer_done(call, context_.options.pulls->dismiss());
+}
+
+void SitePulls::answer_done(Call& call, bool heard) {
+  if (!heard) return call.refuse(nobody_hears());
   net::Response response;
   response.status = 204;
   response.headers.emplace_back("cache-control", "no-store");

@@ -20,6 +20,10 @@ class ManualDoor final : public PullDoor {
     ++pauses;
     return hears;
   }
+  bool dismiss() override {
+    ++dismissals;
+    return hears;
+  }
   bool ask_catalogue(uint64_t call) override {
     listed.push_back(call);
     return hears;
@@ -28,7 +32,7 @@ class ManualDoor final : public PullDoor {
 
   std::vector<std::pair<uint64_t, std::string>> started;
   std::vector<uint64_t> listed;
-  int pauses = 0, released = 0;
+  int pauses = 0, dismissals = 0, released = 0;
   bool hears = true;
 };
 
@@ -214,6 +218,25 @@ TEST_F(PullsTest, PauseIsForWhatRuns) {
   EXPECT_EQ(door_.pauses, 1);
   tell(status(State::opening));
   EXPECT_EQ(send("DELETE", "/site/pulls/current")->status, 404);
+}
+
+TEST_F(PullsTest, OnlyWhatHasEndedIsDismissed) {
+  EXPECT_EQ(send("DELETE", "/site/pulls/ended")->status, 401);
+  sign_in();
+  EXPECT_EQ(send("DELETE", "/site/pulls/ended")->status, 404);
+  for (const State running : {State::planning, State::fetching, State::checking, State::opening}) {
+    tell(status(running));
+    EXPECT_EQ(send("DELETE", "/site/pulls/ended")->status, 404);
+  }
+  EXPECT_EQ(door_.dismissals, 0);
+  for (const State ended : {State::paused, State::failed, State::done}) {
+    tell(status(ended));
+    EXPECT_EQ(send("DELETE", "/site/pulls/ended")->status, 204);
+  }
+  EXPECT_EQ(door_.dismissals, 3);
+  tell(PullStatus{});
+  EXPECT_TRUE(send("GET", "/site/pulls")->json().find("current")->is_null());
+  EXPECT_EQ(send("DELETE", "/site/pulls/ended")->status, 404);
 }
 
 TEST_F(PullsTest, TheEngineIsLetGoWhenNothingRuns) {

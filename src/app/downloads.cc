@@ -141,6 +141,12 @@ void Downloads::pause() {
   world_.stop_puller();
 }
 
+void Downloads::dismiss() {
+  if (running_ || opening() || status_.state == State::none) return;
+  status_ = {};
+  change(State::none);
+}
+
 void Downloads::change(State state) {
   status_.state = state;
   if (state != State::fetching) {

@@ -5,6 +5,7 @@
 //   none --start--> planning -> fetching -> checking --end--> opening --engine--> done
 //                       '----------'----------'--pause--> paused    '--left out--> failed
 //                       '----------'----------'--error, death--> failed (resumable)
+//   paused, failed, done --dismiss--> none
 //
 // What is on the disk is the puller's ledger; nothing here can lose a byte of it. Processes,
 // messages and files are the world's, passed in. One thread.
@@ -62,6 +63,9 @@ class Downloads {
   void remember(api::PullStatus kept);
   api::PullAnswer start(uint64_t call, std::string_view wish);
   void pause();
+  // Forgets one that is paused, has failed or is done: nobody is told of it any more, and what is
+  // on the disk stays there for the next start.
+  void dismiss();
   void take_message(const base::Json& message);  // the puller's
   void puller_ended(int wait_status);            // after its last message
   void engine_started();

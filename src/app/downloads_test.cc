@@ -176,6 +176,24 @@ TEST_F(DownloadsTest, PausedInOrderOrNot) {
   EXPECT_EQ(told_.back().state, State::paused);
 }
 
+TEST_F(DownloadsTest, OneThatHasEndedIsForgottenWhenAskedTo) {
+  Downloads downloads(world(), api::PullPolicy::any);
+  downloads.dismiss();
+  EXPECT_TRUE(told_.empty());
+  downloads.start(1, "r1-7b");
+  downloads.take_message(progress(State::fetching, 40, 100));
+  downloads.dismiss();
+  EXPECT_EQ(told_.back().state, State::fetching) << "it runs";
+  downloads.take_message(failed(base::ErrorKind::out_of_disk));
+  downloads.puller_ended(1 << 8);
+  ASSERT_EQ(told_.back().state, State::failed);
+  downloads.dismiss();
+  EXPECT_EQ(told_.back().state, State::none);
+  EXPECT_EQ(kept_.back().state, State::none);
+  EXPECT_EQ(downloads.status().bytes_here, 0);
+  EXPECT_EQ(downloads.start(2, "r1-7b").refusal, api::PullAnswer::Refusal::none);
+}
+
 TEST_F(DownloadsTest, KilledFromOutsideItCanBeResumed) {
   Downloads downloads(world(), api::PullPolicy::any);
   downloads.start(1, "r1-7b");

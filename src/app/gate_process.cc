@@ -83,6 +83,7 @@ class SupervisorDoor final : public api::PullDoor {
         {{"kind", "pull"}, {"call", static_cast<int64_t>(call)}, {"reference", reference}}));
   }
   bool pause() override { return send(base::Json::object({{"kind", "pull_pause"}})); }
+  bool dismiss() override { return send(base::Json::object({{"kind", "pull_dismiss"}})); }
   bool ask_catalogue(uint64_t call) override {
     return send(base::Json::object({{"kind", "catalogue"}, {"call", static_cast<int64_t>(call)}}));
   }

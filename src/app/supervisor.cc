@@ -410,6 +410,8 @@ void Supervisor::take_wish(const std::string& kind, const base::Json& message) {
     tell_gate(to_json(downloads_.start(call, text_member(message, "reference"))));
   } else if (kind == "pull_pause") {
     downloads_.pause();
+  } else if (kind == "pull_dismiss") {
+    downloads_.dismiss();
   } else if (kind == "catalogue") {
     list_catalogue(call);
   } else if (kind == "engine_released" && downloads_.wants_engine() && engine_.pid != 0) {

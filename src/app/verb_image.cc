@@ -1,5 +1,6 @@
 // image: pictures that a model draws, saved as PNG; or one that was drawn before, decoded again
 // from its codes.
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
 #include <cstdio>
@@ -106,6 +107,22 @@ std::string numbered(const std::string& path, int index, int count) {
   out += fmt::format("-{}", index + 1);
   out += whole.extension();
   return out.string();
+}
+
+// A name that says another kind of picture would mislead whoever opens it.
+base::Result<void> check_ending(const std::string& path) {
+  std::string ending = std::filesystem::path(path).extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  for (const std::string_view other :
+       {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif", ".tiff"}) {
+    if (ending != other) continue;
+    return base::fail(base::ErrorKind::wrong_usage, path + " would be a PNG all the same",
+                      "pictures are saved as PNG, with the seed in them",
+                      "give a name that ends with .png");
+  }
+  return {};
 }
 
 // Before minutes are spent on what nobody could keep.
@@ -277,6 +294,7 @@ base::Result<void> check_outputs(const ImageOptions& options) {
     return base::fail(base::ErrorKind::wrong_usage, "standard output takes one picture and no text",
                       "-o - was given with --n or --json", "give a file with -o");
   }
+  TRY(check_ending(options.out));
   TRY(check_place(options.out.empty() ? "nautile.png" : options.out));
   return check_place(options.codes_out);
 }

@@ -236,7 +236,7 @@ for (const how of looks) {
       await card(page).locator('.button').click();
       await expect(card(page)).toHaveClass(/paused/);
       await look(page, how, 'pull-paused');
-      await card(page).locator('.button').click();
+      await card(page).locator('.button.main').click();
       for (let i = 0; i < 2; i++) await step(page, server, proposed);
       await expect(card(page)).toHaveClass(/checking/);
       await look(page, how, 'pull-checking');
@@ -248,6 +248,12 @@ for (const how of looks) {
       await step(page, server, large);
       await expect(card(page)).toHaveClass(/failed/);
       await look(page, how, 'pull-failed');
+      await card(page).locator('.button').last().click();
+      await expect(card(page)).toHaveCount(0);
+      await expect(page.locator('.settings-body')).toBeFocused();
+      await page.reload();
+      await expect(page.locator('.model-row').first()).toBeVisible();
+      await expect(card(page)).toHaveCount(0);
     });
   });
 }

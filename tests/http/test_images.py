@@ -366,6 +366,7 @@ def test_what_the_command_line_refuses(home):
         (("image", str(JANUS), "--codes", str(home / "codes.json")), 3, "no codes"),
         (("image", str(JANUS), "x", "-o", str(home / "nowhere" / "x.png")), 1, "cannot write"),
         (("image", str(JANUS), "x", "-o", str(home)), 2, "directory"),
+        (("image", str(JANUS), "x", "-o", str(home / "x.JPG")), 2, "would be a PNG"),
         (("run", starter, "x", "--image", str(home / "sea.png")), 3, "cannot see"),
         (("run", starter, "x", "--image", str(home / "none.png")), 1, "cannot open")]
     for arguments, code, words in cases:

@@ -151,6 +151,12 @@ bool ScriptedPulls::pause() {
   return true;
 }
 
+bool ScriptedPulls::dismiss() {
+  status_ = {};
+  tell();
+  return true;
+}
+
 void ScriptedPulls::release_engine() {
   installed_.push_back(status_.name);
   if (status_.name == "DeepSeek-V2-Lite-Chat") {

@@ -27,6 +27,7 @@ class ScriptedPulls final : public api::PullDoor {
 
   bool start(uint64_t call, std::string_view reference) override;
   bool pause() override;
+  bool dismiss() override;
   bool ask_catalogue(uint64_t call) override;
   void release_engine() override;
 

@@ -4,6 +4,7 @@ import { newChat } from '../stores/chat';
 import {
   amounts,
   asking,
+  dismissPull,
   isRunning,
   pausePull,
   pull,
@@ -72,6 +73,22 @@ function Failure({ now }: { now: Pull }) {
   );
 }
 
+function Dismiss({ now }: { now: Pull }) {
+  const heard = async (): Promise<void> => {
+    if (!(await dismissPull())) return;
+    // The button that had the focus is gone.
+    document.querySelector<HTMLElement>('.settings-body')?.focus({ preventScroll: true });
+  };
+  return (
+    <Button
+      label={t('pull.dismiss')}
+      name={t('pull.dismiss.name', { model: now.name })}
+      disabled={asking.value !== ''}
+      onClick={() => void heard()}
+    />
+  );
+}
+
 function Buttons({ now }: { now: Pull }) {
   const busy = asking.value !== '';
   if (isRunning(now)) {
@@ -118,6 +135,7 @@ export function Download() {
       <Failure now={now} />
       <div class="row wrap">
         <Buttons now={now} />
+        {['done', 'paused', 'failed'].includes(now.state) && <Dismiss now={now} />}
       </div>
     </section>
   );

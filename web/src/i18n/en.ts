@@ -315,6 +315,8 @@ const en = {
   'pull.start': 'Download',
   'pull.pause': 'Pause',
   'pull.resume': 'Resume',
+  'pull.dismiss': 'Dismiss',
+  'pull.dismiss.name': 'Dismiss the download of {model}',
   'pull.use': 'Use it now',
   'pull.next': 'What to do:',
   'pull.planning': 'Asking for the files of {model}…',

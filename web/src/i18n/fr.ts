@@ -327,6 +327,8 @@ const fr: Catalogue = {
   'pull.start': 'Télécharger',
   'pull.pause': 'Pause',
   'pull.resume': 'Reprendre',
+  'pull.dismiss': 'Masquer',
+  'pull.dismiss.name': 'Masquer le téléchargement de {model}',
   'pull.use': 'L’utiliser',
   'pull.next': 'Que faire :',
   'pull.planning': 'Demande des fichiers de {model}…',

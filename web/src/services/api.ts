@@ -130,6 +130,7 @@ export const api = {
   catalogue: () => call<Catalogue>('GET', 'catalogue', undefined, true, catalogueTimeoutMs),
   startPull: (ref: string) =>
     call<PullRules & { current: Pull | null }>('POST', 'pulls', { ref }),
+  dismissPull: () => call<void>('DELETE', 'pulls/ended'),
   pausePull: () => call<void>('DELETE', 'pulls/current'),
   measure: (path: WireNode[], model: string) =>
     call<{ tokens: number; context_tokens: number }>('POST', 'measure', { path, model }),

@@ -117,6 +117,14 @@ export function pausePull(): Promise<boolean> {
   return attempt('pause', () => api.pausePull());
 }
 
+/** One that has ended is shown no more, on any tab; what it fetched stays on the disk. */
+export function dismissPull(): Promise<boolean> {
+  return attempt('dismiss', async () => {
+    await api.dismissPull();
+    pull.value = null;
+  });
+}
+
 /** Of the rows: what is proposed, what fits, what can be run from the disk, the rest. */
 export function ordered(rows: readonly CatalogueRow[]): CatalogueRow[] {
   const rank = (row: CatalogueRow): number => {
