@@ -118,7 +118,9 @@ test.describe('where the page may fetch', () => {
     await download(chat, odd);
     for (let i = 0; i < 4; i++) await step(chat, server, odd);
     await expect(card(chat)).toContainText('the architecture is odd');
-    await expect(card(chat).getByRole('button')).toHaveCount(0);
+    await expect(card(chat).getByRole('button')).toHaveCount(1); // nothing to go on with
+    await card(chat).getByRole('button', { name: `Dismiss the download of ${odd}` }).click();
+    await expect(card(chat)).toHaveCount(0);
   });
 
   test('what cannot run here is not offered', async ({ chat }) => {
