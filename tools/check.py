@@ -39,6 +39,7 @@ ASAN, TSAN = ROOT / "build" / "asan", ROOT / "build" / "tsan"
 LOGS = BUILD / "logs"
 FETCHED = pathlib.Path(os.environ.get("NAUTILE_FETCH_DIR") or ROOT / "build" / "fetched")
 FUZZ_RUNS = 4_000
+BUILD_S_MAX = 5_000  # one that is ahead of its tier waits for most of its time
 # A quarter of a minute to a minute each: they belong to the isa tier.
 SLOW_TESTS = ":".join([
     "Starter.*", "*RowDoesNotDependOn*", "*/Invariance.*", "Speculation.OnAndOffGiveTheSameTokens",
@@ -212,8 +213,8 @@ def configure(folder, *options, **how):
 
 
 def compile_in(folder, *targets, **how):
-    return need(f"build {folder.name}", ["ninja", "-C", str(folder), *targets], timeout_s=3000,
-                **how)
+    return need(f"build {folder.name}", ["ninja", "-C", str(folder), *targets],
+                timeout_s=BUILD_S_MAX, **how)
 
 
 def longest_first(name):
