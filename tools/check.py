@@ -129,6 +129,7 @@ class Ahead:
 
 ahead = Ahead()
 running = set()  # every process that run() waits for
+starting = threading.RLock()  # held for good once everything is being stopped
 
 
 def yield_cores():
@@ -144,11 +145,13 @@ def run(name, command, env=None, cwd=ROOT, timeout_s=1500, is_ahead=False):
     log = LOGS / (re.sub(r"[^\w.-]+", "-", name) + ".log")
     start = time.monotonic()
     with open(log, "wb") as out:
-        process = subprocess.Popen(command, cwd=cwd, stdout=out, stderr=subprocess.STDOUT,
-                                   stdin=subprocess.DEVNULL, env=dict(os.environ, **(env or {})),
-                                   start_new_session=True,
-                                   preexec_fn=yield_cores if is_ahead else None)
-        running.add(process)
+        with starting:
+            process = subprocess.Popen(command, cwd=cwd, stdout=out, stderr=subprocess.STDOUT,
+                                       stdin=subprocess.DEVNULL,
+                                       env=dict(os.environ, **(env or {})),
+                                       start_new_session=True,
+                                       preexec_fn=yield_cores if is_ahead else None)
+            running.add(process)
         if is_ahead:
             ahead.started(process)
         try:
@@ -469,6 +472,16 @@ def stamp_tree(tiers):
     (ROOT / "build" / "check.stamp").write_text(tree)
 
 
+def stop_all(which, _):
+    """Interrupted. A handler: an exception would wait for the threads, and they for what runs."""
+    starting.acquire()
+    for process in running.copy():
+        signal_session(process.pid, signal.SIGTERM)
+        signal_session(process.pid, signal.SIGCONT)
+    say("interrupted; run the same command again to go on")
+    os._exit(128 + which)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./check", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -493,11 +506,6 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        for process in running.copy():
-            signal_session(process.pid, signal.SIGTERM)
-            signal_session(process.pid, signal.SIGCONT)
-        say("interrupted; run the same command again to go on")
-        os._exit(130)  # threads still wait for what has just been ended
+    signal.signal(signal.SIGINT, stop_all)
+    signal.signal(signal.SIGTERM, stop_all)
+    sys.exit(main())
