@@ -42,6 +42,7 @@ struct Call {
   void answer(const base::Json& json, int status = 200) const {
     exchange->respond(json_response(json, status));
   }
+  void answer_done() const { exchange->respond(empty_response()); }  // 204
   void refuse(const ApiError& error) const { exchange->respond(error_response(error)); }
 };
 

@@ -204,6 +204,13 @@ net::Response json_response(const base::Json& body, int status) {
   return response;
 }
 
+net::Response empty_response() {
+  net::Response response;
+  response.status = 204;
+  response.headers = {{"cache-control", "no-store"}};
+  return response;
+}
+
 std::string_view cookie_value(std::string_view header, std::string_view name) {
   while (!header.empty()) {
     const size_t end = std::min(header.find(';'), header.size());

@@ -50,6 +50,7 @@ base::Json error_json(const ApiError& error);
 base::Json error_parts(const base::Error& error);
 net::Response error_response(const ApiError& error);
 net::Response json_response(const base::Json& body, int status = 200);
+net::Response empty_response();  // 204
 
 // "Retry-After" and its companions for `error`, if it has a time.
 void add_retry_headers(const ApiError& error, net::Headers& headers);

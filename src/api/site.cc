@@ -220,10 +220,8 @@ void Site::sign_out(Call& call) {
   const auto done = context_.sessions.sign_out(call.cookie);
   streams_.close_session(call.session);
   if (!done) return call.refuse(from_module(done.error()));
-  net::Response response;
-  response.status = 204;
+  net::Response response = empty_response();
   response.headers.emplace_back("set-cookie", cookie_header("", 0));
-  response.headers.emplace_back("cache-control", "no-store");
   call.exchange->respond(std::move(response));
 }
 

@@ -49,13 +49,6 @@ Json node_json(const chat::Node& node) {
   return out;
 }
 
-void no_content(const Call& call) {
-  net::Response response;
-  response.status = 204;
-  response.headers.emplace_back("cache-control", "no-store");
-  call.exchange->respond(std::move(response));
-}
-
 }  // namespace
 
 Json Site::titles_json(const std::vector<const chat::Conversation*>& conversations) const {
@@ -96,7 +89,7 @@ void Site::rename_conversation(Call& call) {
   if (auto error = fields.finish()) return call.refuse(*error);
   one->title = chat::title_of(*title, conversations_.limits().title_characters_max);
   streams_.state("conversations");
-  no_content(call);
+  call.answer_done();
 }
 
 void Site::delete_conversation(Call& call) {
@@ -105,7 +98,7 @@ void Site::delete_conversation(Call& call) {
   generations_.stop_conversation(id);
   conversations_.erase(id);
   streams_.state("conversations");
-  no_content(call);
+  call.answer_done();
 }
 
 void Site::delete_node(Call& call) {
@@ -122,7 +115,7 @@ void Site::delete_node(Call& call) {
     }
   }
   streams_.state("conversations");
-  no_content(call);
+  call.answer_done();
 }
 
 void Site::search_conversations(Call& call) {

@@ -53,13 +53,6 @@ ApiError gone() {
   return error;
 }
 
-void no_content(const Call& call) {
-  net::Response response;
-  response.status = 204;
-  response.headers.emplace_back("cache-control", "no-store");
-  call.exchange->respond(std::move(response));
-}
-
 chat::Drawing blank_drawing(const DrawWish& wish, int side) {
   chat::Drawing out;
   out.count = wish.pictures;
@@ -240,13 +233,13 @@ void Site::settle(const std::string& key, const Parsed<std::string>& generation)
 void Site::stop(Call& call) {
   if (generations_.find(call.parameters[0]) == nullptr) return call.refuse(gone());
   generations_.stop(call.parameters[0]);
-  no_content(call);
+  call.answer_done();
 }
 
 void Site::answer_now(Call& call) {
   if (generations_.find(call.parameters[0]) == nullptr) return call.refuse(gone());
   generations_.answer_now(call.parameters[0]);
-  no_content(call);
+  call.answer_done();
 }
 
 void Site::follow_one(Call& call) {

@@ -45,10 +45,7 @@ void Site::put_attachment(Call& call) {
     return call.refuse(error);
   }
   pictures_.put(id, bytes);
-  net::Response response;
-  response.status = 204;
-  response.headers.emplace_back("cache-control", "no-store");
-  call.exchange->respond(std::move(response));
+  call.answer_done();
 }
 
 void Site::show_attachment(Call& call) {

@@ -69,6 +69,10 @@ Json catalogue_json(const Catalogue& catalogue, PullPolicy policy) {
                        {"models", std::move(models)}});
 }
 
+void answer_if(bool heard, const Call& call) {
+  heard ? call.answer_done() : call.refuse(nobody_hears());
+}
+
 }  // namespace
 
 std::string_view state_word(State state) { return state_words[static_cast<size_t>(state)]; }
@@ -165,7 +169,7 @@ void SitePulls::pause(Call& call) {
   if (!running) {
     return call.refuse(refused_with(404, "not_found", "no download is running", "pull_none"));
   }
-  answer_done(call, context_.options.pulls->pause());
+  answer_if(context_.options.pulls->pause(), call);
 }
 
 void SitePulls::dismiss(Call& call) {
@@ -174,15 +178,7 @@ void SitePulls::dismiss(Call& call) {
   if (!ended) {
     return call.refuse(refused_with(404, "not_found", "no download has ended", "pull_none"));
   }
-  answer_done(call, context_.options.pulls->dismiss());
-}
-
-void SitePulls::answer_done(Call& call, bool heard) {
-  if (!heard) return call.refuse(nobody_hears());
-  net::Response response;
-  response.status = 204;
-  response.headers.emplace_back("cache-control", "no-store");
-  call.exchange->respond(std::move(response));
+  answer_if(context_.options.pulls->dismiss(), call);
 }
 
 ApiError SitePulls::refusal_of(const PullAnswer& answer) const {

@@ -33,7 +33,6 @@ class SitePulls {
   void show(Call& call);
   void pause(Call& call);
   void dismiss(Call& call);
-  void answer_done(Call& call, bool heard);
   // Keeps the call until its answer comes; 0: there is no room, and it was refused.
   uint64_t hold(Call& call, int64_t wait_ms);
   std::optional<Call> release(uint64_t number);

@@ -267,6 +267,27 @@ def test_the_gate_is_killed(home, hub, make_site):
     site.until(lambda: MODEL in site.models(), "the model in the list")
 
 
+def test_one_that_has_ended_is_dismissed_for_good(home, hub, make_site, large):
+    home.endpoint = hub.url
+    reached, free = held(hub, after=len(large) // 2)
+    site = make_site()
+    site.pull(WISH)
+    assert reached.wait(WAIT_S)
+    assert site.ask("DELETE", "/site/pulls/ended")[0].status == 404, "it runs"
+    assert site.ask("DELETE", "/site/pulls/current")[0].status == 204
+    site.until_state("paused")
+    free.set()
+    hub.before = lambda request: None
+    assert site.ask("DELETE", "/site/pulls/ended")[0].status == 204
+    site.until(lambda: site.current() is None, "nothing to be shown")
+    site.stop(signal.SIGKILL)
+    site.start()
+    assert site.current() is None
+    assert site.pull(WISH)[0] == 202
+    assert site.until_state("done", "failed")["state"] == "done"
+    assert hub.file_bytes_sent <= 1.05 * len(large), "its pieces were kept"
+
+
 def test_the_whole_server_is_killed(home, hub, make_site, large):
     home.endpoint = hub.url
     reached, free = held(hub, after=len(large) // 2)
