@@ -73,8 +73,10 @@ def main():
             server = servers.start_nautile(folder, "--memory", args.memory, "--context", "4096",
                                            model=args.model)
             try:
-                log = "".join(server.lines.all)
-                said = float(re.search(r"about ([\d.]+) tokens/s", log).group(1))
+                found = re.search(r"about ([\d.]+) tokens/s", "".join(server.lines.all))
+                if not found:
+                    sys.exit(f"{args.model} fits into {args.memory}: give less with --memory")
+                said = float(found.group(1))
                 measured = tokens_per_s(server, args.tokens)
             finally:
                 server.stop()

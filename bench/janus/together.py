@@ -26,7 +26,7 @@ import servers
 LONGEST_SHOWN = 24
 
 
-def reading(server, tokens, stop=None, longest=None):
+def reading(server, tokens, stop=None):
     """Seconds between two tokens of one streamed chat, from its first token on. `stop` ends it."""
     body = {"model": server.model, "stream": True, "max_tokens": tokens, "ignore_eos": True,
             "temperature": 0, "messages": [{"role": "user", "content": "Go on."}]}
