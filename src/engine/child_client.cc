@@ -194,12 +194,12 @@ class Client final : public ChildClient {
 
   // ---- on the channel's thread ----
 
-  template <class Answer>
-  bool answered(uint64_t number, Answer answer) {
+  template <class Frame>
+  bool answered(Frame& frame) {
     std::lock_guard lock(mutex_);
-    auto found = calls_.find(number);
+    auto found = calls_.find(frame.call);
     if (found == calls_.end()) return true;  // the caller gave up waiting
-    found->second->answer = std::move(answer);
+    found->second->answer = std::move(frame);
     found->second->answered.notify_all();
     return true;
   }
@@ -247,14 +247,11 @@ class Client final : public ChildClient {
     (*sink)(f.request_id, f.event);
     return true;
   }
-  bool take(wire::Refused& f) {
-    const uint64_t call = f.call;
-    return answered(call, std::move(f));
-  }
-  bool take(wire::Started& f) { return answered(f.call, std::move(f)); }
-  bool take(wire::Ids& f) { return answered(f.call, std::move(f)); }
-  bool take(wire::Text& f) { return answered(f.call, std::move(f)); }
-  bool take(wire::Size& f) { return answered(f.call, std::move(f)); }
+  bool take(wire::Refused& f) { return answered(f); }
+  bool take(wire::Started& f) { return answered(f); }
+  bool take(wire::Ids& f) { return answered(f); }
+  bool take(wire::Text& f) { return answered(f); }
+  bool take(wire::Size& f) { return answered(f); }
 
   void lost(Closed why) {
     end_everything();

@@ -12,7 +12,7 @@ constexpr double speed_smoothing = 0.2;         // weight of the newest step
 constexpr int chunk_tokens_min = 16;            // the kernels' tile: less wastes half of it
 constexpr int chunk_tokens_beside_text = 8;     // … unless somebody would wait for the other half
 constexpr int chunk_tokens_to_draw = 2;         // prompts of pictures are short, drawing is long
-constexpr int chunk_share_least = 4;            // of step_target_ms, whatever decoding takes
+constexpr double chunk_share_least = 0.25;      // of step_target_ms, whatever decoding takes
 constexpr int chunk_tokens_first = 64;          // before anything is measured
 constexpr int64_t echo_logits_max = 8'000'000;  // floats of one step: 32 MB
 constexpr int64_t announce_interval_ns = 1'000'000'000;
@@ -282,7 +282,7 @@ StepBudget Lane::budget() const {
     });
     double target_ms = waited_for && !text_to_read ? gap_aim_ms : step_target_ms;
     if (waited_for && decode_measured_) target_ms -= 1000 / speed_.decode_steps_per_s;
-    target_ms = std::max<double>(target_ms, step_target_ms / chunk_share_least);
+    target_ms = std::max(target_ms, chunk_share_least * step_target_ms);
     const double measured = speed_.prompt_tokens_per_s * target_ms / 1000;
     const int least = !waited_for    ? chunk_tokens_min
                       : text_to_read ? chunk_tokens_beside_text

@@ -68,7 +68,9 @@ std::string HttpClient::head_text(const Url& url, const ClientRequest& request) 
   if (whole && !proxy->authorization.empty()) {
     text += "proxy-authorization: " + proxy->authorization + "\r\n";
   }
-  for (const auto& [name, value] : request.headers) text += name + ": " + value + "\r\n";
+  for (const auto& [name, value] : request.headers) {
+    text.append(name).append(": ").append(value).append("\r\n");
+  }
   if (!request.authorization.empty() && url.same_origin(request.url)) {
     text += "authorization: " + request.authorization + "\r\n";
   }

@@ -188,7 +188,7 @@ std::optional<std::string> next_link(std::string_view field) {
     const size_t open = field.find('<');
     const size_t close = field.find('>', open == std::string_view::npos ? 0 : open);
     if (open == std::string_view::npos || close == std::string_view::npos) return std::nullopt;
-    const size_t end = std::min(field.find(",", close), field.size());
+    const size_t end = std::min(field.find(',', close), field.size());
     const std::string_view about = field.substr(close, end - close);
     if (about.find("rel=\"next\"") != std::string_view::npos ||
         about.find("rel=next") != std::string_view::npos) {

@@ -15,7 +15,7 @@ namespace tensor {
 namespace {
 
 using Vf = __m256;
-constexpr int vector_width = 8;
+inline constexpr int vector_width = 8;
 struct Half {
   uint16_t bits;
 };

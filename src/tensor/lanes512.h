@@ -18,7 +18,7 @@ namespace tensor {
 namespace {
 
 using Vf = __m512;
-constexpr int vector_width = 16;
+inline constexpr int vector_width = 16;
 struct Half {
   uint16_t bits;
 };

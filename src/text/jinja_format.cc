@@ -97,7 +97,7 @@ bool add_number(Evaluator& e, const Value& value, const Spec& spec, StrBuilder& 
   const std::string sign = is_negative(value) ? "-"
                            : spec.sign == '-' ? ""
                                               : std::string(1, spec.sign);
-  const Int length = static_cast<Int>(digits.size() + sign.size());
+  const Int length = Int{digits.size()} + Int{sign.size()};
   const Int missing = std::max<Int>(spec.width - length, 0);
   if (!e.room(static_cast<uint64_t>(missing))) return false;
   const auto times = static_cast<size_t>(missing);

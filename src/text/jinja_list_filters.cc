@@ -174,6 +174,7 @@ bool sort(Evaluator& e, const Value& subject, Args& args, Value& out) {
     return false;
   }
   std::vector<Value> sorted;
+  sorted.reserve(items.size());
   for (Keyed& each : items) sorted.push_back(std::move(each.item));
   return give_list(e, out, std::move(sorted), ListKind::list);
 }
@@ -198,6 +199,7 @@ bool dictsort(Evaluator& e, const Value& subject, Args& args, Value& out) {
     return false;
   }
   std::vector<Value> sorted;
+  sorted.reserve(items.size());
   for (Keyed& each : items) sorted.push_back(std::move(each.item));
   return give_list(e, out, std::move(sorted), ListKind::list);
 }
