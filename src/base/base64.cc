@@ -47,7 +47,7 @@ std::optional<std::string> from_base64(std::string_view text) {
   int held = 0;  // bits
   char* next = out.data();
   for (const char c : text.substr(0, text.size() - padding)) {
-    const int value = values[static_cast<unsigned char>(c)];
+    const int8_t value = values[static_cast<unsigned char>(c)];
     if (value < 0) return std::nullopt;
     bits = bits << 6 | static_cast<uint32_t>(value);
     held += 6;

@@ -7,8 +7,6 @@
 namespace format {
 namespace {
 
-using base::ErrorKind;
-using base::fail;
 using namespace janus_limits;
 
 constexpr std::string_view multipliers_key = "drawing.channel_multipliers";

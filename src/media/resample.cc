@@ -44,8 +44,8 @@ Taps bicubic_taps(int in, int out) {
   std::vector<double> exact(static_cast<size_t>(taps.most));
   for (size_t i = 0; i < places; ++i) {
     const double centre = (static_cast<double>(i) + 0.5) * scale;
-    const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
-    const int end = std::min(static_cast<int>(centre + support + 0.5), in);
+    const int first = std::max(static_cast<int>(std::trunc(centre - support + 0.5)), 0);
+    const int end = std::min(static_cast<int>(std::trunc(centre + support + 0.5)), in);
     const int count = end - first;
     double sum = 0;
     for (int k = 0; k < count; ++k) {

@@ -19,7 +19,7 @@
 namespace tensor {
 namespace {
 
-constexpr int vector_width = PLAIN_WIDTH;
+inline constexpr int vector_width = PLAIN_WIDTH;
 using Vf = float __attribute__((vector_size(4 * PLAIN_WIDTH)));
 using Vi = int32_t __attribute__((vector_size(4 * PLAIN_WIDTH)));
 struct Half {

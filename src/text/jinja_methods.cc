@@ -168,7 +168,7 @@ bool seek(Evaluator& e, const Value& self, Args& args, Value& out) {
     out = Value::of(Int{-1});
     return true;
   }
-  out = Value::of(static_cast<Int>(skipped + character_count(part.view().substr(0, found))));
+  out = Value::of(Int{skipped} + Int{character_count(part.view().substr(0, found))});
   return true;
 }
 

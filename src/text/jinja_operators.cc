@@ -398,8 +398,7 @@ bool Evaluator::attribute(const Value& object, const Str& wanted, Value& out) {
   if (find_method(object, key) != nullptr) {
     Function* function = heap_.function(Function::Kind::method);
     function->self = object;
-    const Str kept = wanted;
-    function->items.push_back(Value::of(kept));  // keeps the name's bytes
+    function->items.push_back(Value::of(wanted));  // keeps the name's bytes
     function->name = function->items[0].str.view();
     out = Value::of(function);
     return true;
