@@ -71,7 +71,7 @@ __attribute__((target("avx512f,avx512vnni"), noinline)) void vnni_peak(int64_t r
 
 double peak_gops(tensor::Isa isa, base::Pool& pool) {
   constexpr int64_t rounds = 1000000;
-  const bool vnni = isa == tensor::Isa::avx512_vnni;
+  const bool vnni = isa >= tensor::Isa::avx512_vnni;
   const double seconds = median_s(0.1, [&] {
     pool.run(pool.threads(), 1,
              [&](int64_t, int64_t, int) { vnni ? vnni_peak(rounds) : avx2_peak(rounds); });
@@ -180,7 +180,7 @@ int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const auto isa = tensor::choose_isa(argc > 2 ? argv[2] : "");
   if (!isa || threads < 1 || threads > 256) {
-    std::fprintf(stderr, "linear_bench [THREADS] [scalar|avx2|avx512] [TYPE]\n");
+    std::fprintf(stderr, "linear_bench [THREADS] [scalar|avx2|avx512|amx] [TYPE]\n");
     return 2;
   }
   if (threads == 1) clock_used = CLOCK_THREAD_CPUTIME_ID;

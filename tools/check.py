@@ -295,6 +295,8 @@ def machine_isas():
         isas.append("avx2")
     if " avx512_vnni" in flags and " avx512bw" in flags:
         isas.append("avx512")
+    if "avx512" in isas and " amx_int8" in flags:
+        isas.append("amx")
     return isas
 
 

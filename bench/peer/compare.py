@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Nautile beside llama.cpp on the same files, interleaved, as ratios of medians.
 
-usage: bench/peer/compare.py [--rounds N] [--isa auto|avx2] [--threads N] [--json]
+usage: bench/peer/compare.py [--rounds N] [--isa auto|avx512|avx2] [--threads N] [--json]
                              [--shape NAME] [--types TYPE,...] [MODEL.gguf...]
 
 Without files: synthetic R1-Distill-Qwen-1.5B shapes in Q4_0, Q4_K_M and Q8_0 and the starter.
 --types makes and takes others: q5_k_m,q3_k_m,iq4_xs; --shape another shape (deepseek-v2-lite).
 A round is: peer, Nautile, peer, Nautile … each in a process of its own, so both see the same
 minutes of the machine; `nautile bench` prints its two probes (stream read, int8) beside each round.
-The peer is the prebuilt llama.cpp that tools/fetch.py peer brings; --isa avx2 hides its newer CPU
-variants and forces ours.
+The peer is the prebuilt llama.cpp that tools/fetch.py peer brings; --isa hides its newer CPU
+variants (avx512: the one with AMX) and forces ours.
 """
 import argparse
 import datetime
@@ -26,8 +26,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FETCHED = pathlib.Path(os.environ.get("NAUTILE_FETCH_DIR") or ROOT / "build" / "fetched")
 BENCH = ROOT / "build" / "bench"
 SYNTHETIC = ["q4_0", "q4_k_m", "q8_0"]
-NEWER_VARIANTS = ("skylakex", "cannonlake", "cascadelake", "cooperlake", "icelake", "zen4",
-                  "sapphirerapids", "alderlake")
+HIDDEN = {"auto": (), "avx512": ("sapphirerapids",),
+          "avx2": ("skylakex", "cannonlake", "cascadelake", "cooperlake", "icelake", "zen4",
+                   "sapphirerapids", "alderlake")}
 
 
 def sh(command, **options):
@@ -60,8 +61,7 @@ def synthetic(shape, kind):
 def backends(isa, folder):
     source = FETCHED / "peer" / "package" / "bins" / "linux-x64"
     for library in source.iterdir():
-        newer = any(name in library.name for name in NEWER_VARIANTS)
-        if not (isa == "avx2" and newer):
+        if not any(name in library.name for name in HIDDEN[isa]):
             (pathlib.Path(folder) / library.name).symlink_to(library)
     return folder
 
@@ -123,7 +123,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--isa", choices=["auto", "avx2"], default="auto")
+    parser.add_argument("--isa", choices=list(HIDDEN), default="auto")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--decode", type=int, default=64)

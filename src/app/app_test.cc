@@ -94,10 +94,10 @@ TEST_F(AppTest, AListWhereOneValueIsWantedIsRefused) {
 
 TEST_F(AppTest, SettingsOfAFewWordsTakeNoOther) {
   for (const auto& [key, wrong, allowed] :
-       {std::tuple{"isa", "sse", "auto, scalar, avx2, avx512"},
-        std::tuple{"isa", "avx", "auto, scalar, avx2, avx512"}, std::tuple{"isa", "", "avx512"},
-        std::tuple{"isa", "scalar, avx2", "avx512"}, std::tuple{"kv-type", "f8", "f16, bf16"},
-        std::tuple{"language", "de", "auto, en, fr"},
+       {std::tuple{"isa", "sse", "auto, scalar, avx2, avx512, amx"},
+        std::tuple{"isa", "avx", "auto, scalar, avx2, avx512, amx"},
+        std::tuple{"isa", "", "avx512"}, std::tuple{"isa", "scalar, avx2", "avx512"},
+        std::tuple{"kv-type", "f8", "f16, bf16"}, std::tuple{"language", "de", "auto, en, fr"},
         std::tuple{"log-level", "loud", "error, warning, info, debug"}}) {
     auto config = Config::load(places_, {{key, {wrong}}});
     ASSERT_FALSE(config) << key << " = " << wrong;

@@ -100,7 +100,7 @@ const std::vector<SettingSpec>& setting_specs() {
        "guess a second token a step, with models that have a layer for it (MTP); auto: where it is "
        "faster. Answers stay the same",
        "off, auto, on"},
-      {Kind::text, "isa", "auto", 0, 0, "instruction set", "auto, scalar, avx2, avx512"},
+      {Kind::text, "isa", "auto", 0, 0, "instruction set", "auto, scalar, avx2, avx512, amx"},
       {Kind::text, "language", "auto", 0, 0,
        "language of the terminal (auto is that of the system)", "auto, en, fr"},
       {Kind::text, "page-pull", "auto", 0, 0,

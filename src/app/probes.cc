@@ -98,9 +98,8 @@ double int8_peak_gop_per_s(base::Pool& pool, tensor::Isa isa, int repeat) {
     const int64_t begin_ns = clock.monotonic_ns();
     pool.run(pool.threads(), 1, [&](int64_t begin, int64_t end, int) {
       for (; begin < end; ++begin) {
-        operations +=
-            static_cast<int64_t>(isa == tensor::Isa::avx512_vnni ? avx512_operations(int8_rounds)
-                                                                 : avx2_operations(int8_rounds));
+        operations += static_cast<int64_t>(isa != tensor::Isa::avx2 ? avx512_operations(int8_rounds)
+                                                                    : avx2_operations(int8_rounds));
       }
     });
     rates.push_back(static_cast<double>(operations.load()) /

@@ -44,12 +44,14 @@ void widen(const int8_t* q, int count, int16_t* wide) {
   }
 }
 
+constexpr uint64_t tile_slack_bytes = (tile_columns - 1) * superblock_k;
+
 void allocate_forms(QuantRows& rows, Workspace& workspace) {
   const auto count = static_cast<uint64_t>((rows.k + superblock_k - 1) / superblock_k) *
                      static_cast<uint64_t>(rows.n);
   const QuantNeeds& has = rows.has;
   if (has.group32) {
-    rows.group32.q = workspace.take<int8_t>(count * superblock_k);
+    rows.group32.q = workspace.take<int8_t>(count * superblock_k + tile_slack_bytes);
     rows.group32.scale = workspace.take<float>(count * 8);
     if (has.scaled_sums) rows.group32.scaled_sum = workspace.take<float>(count * 8);
     if (has.offset_8) rows.group32.start_8 = workspace.take<int32_t>(count * 8);
@@ -61,7 +63,7 @@ void allocate_forms(QuantRows& rows, Workspace& workspace) {
     }
   }
   if (has.group256) {
-    rows.group256.q = workspace.take<int8_t>(count * superblock_k);
+    rows.group256.q = workspace.take<int8_t>(count * superblock_k + tile_slack_bytes);
     rows.group256.scale = workspace.take<float>(count);
     if (has.offset_4) rows.group256.start_4 = workspace.take<int32_t>(count * 16);
     if (has.offset_32) rows.group256.start_32 = workspace.take<int32_t>(count * 16);
@@ -151,7 +153,7 @@ uint64_t quant_rows_bytes(int n, int k) {
   const auto count =
       static_cast<uint64_t>((k + superblock_k - 1) / superblock_k) * static_cast<uint64_t>(n);
   // Two q, two wide q, 8 scales, 8 sums, 32 starts; 1 scale, 56 starts, 12 pairs; 18 arrays.
-  return count * (6 * superblock_k + 4 * (8 + 8 + 32 + 1 + 56 + 12)) +
+  return count * (6 * superblock_k + 4 * (8 + 8 + 32 + 1 + 56 + 12)) + 2 * tile_slack_bytes +
          18 * WeightArena::alignment_bytes;
 }
 

@@ -13,6 +13,10 @@
 
 namespace tensor {
 
+// Columns that one tile of AMX takes. It reads that many, however many are wanted: behind the q of
+// the last column stands memory for the rest.
+inline constexpr int tile_columns = 16;
+
 // Which of the optional arrays a set of matrices needs.
 struct QuantNeeds {
   bool group32 = false;

@@ -96,6 +96,7 @@ const AttentionKernels& attention_kernels(Isa isa) {
     case Isa::avx2:
       return attention_kernels_avx2();
     case Isa::avx512_vnni:
+    case Isa::amx:
       return attention_kernels_avx512();
   }
   return attention_kernels_scalar();

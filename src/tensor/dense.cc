@@ -152,6 +152,7 @@ const DenseKernels& dense_kernels(Isa isa) {
     case Isa::avx2:
       return dense_kernels_avx2();
     case Isa::avx512_vnni:
+    case Isa::amx:
       return dense_kernels_avx512();
   }
   return dense_kernels_scalar();

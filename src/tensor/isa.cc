@@ -1,4 +1,6 @@
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "tensor/linear.h"
@@ -22,6 +24,17 @@ bool has_avx512_vnni() {
          __builtin_cpu_supports("avx512vnni");
 }
 
+// Leaf 7, EDX: AMX-TILE and AMX-INT8. The kernel keeps tiles of a process only once it was asked
+// to (Documentation/arch/x86/xstate.rst); one that does not know them refuses.
+bool has_amx() {
+  constexpr unsigned tile = 1u << 24, int8 = 1u << 25;
+  constexpr int ask_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XTILEDATA
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return has_avx512_vnni() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 &&
+         (edx & tile) != 0 && (edx & int8) != 0 &&
+         syscall(SYS_arch_prctl, ask_permission, tile_data) == 0;
+}
+
 base::Result<Isa> refused(std::string_view name) {
   return base::fail(base::ErrorKind::unsupported,
                     fmt::format("the instruction set {} cannot be used", name),
@@ -41,11 +54,16 @@ base::Result<Isa> choose_isa(std::string_view forced) {
     if (has_avx512_vnni()) return Isa::avx512_vnni;
     return refused(forced);
   }
+  if (forced == "amx") {
+    if (has_amx()) return Isa::amx;
+    return refused(forced);
+  }
   if (!forced.empty()) {
     return base::fail(base::ErrorKind::wrong_usage,
                       fmt::format("NAUTILE_ISA={} is not known", base::shown_name(forced)), "",
-                      "use scalar, avx2 or avx512, or leave it unset");
+                      "use scalar, avx2, avx512 or amx, or leave it unset");
   }
+  if (has_amx()) return Isa::amx;
   if (has_avx512_vnni()) return Isa::avx512_vnni;
   if (has_avx2()) return Isa::avx2;
   return Isa::scalar;
@@ -59,6 +77,8 @@ std::string_view isa_name(Isa isa) {
       return "avx2";
     case Isa::avx512_vnni:
       return "avx512";
+    case Isa::amx:
+      return "amx";
   }
   CHECK(false, "every Isa has a name");
   __builtin_unreachable();

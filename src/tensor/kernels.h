@@ -39,6 +39,7 @@ struct KernelSet {
 const KernelSet& scalar_kernels();
 const KernelSet& avx2_kernels();
 const KernelSet& avx512_kernels();
+const KernelSet& amx_kernels();
 const KernelSet& kernels_of(Isa isa);
 
 }  // namespace tensor

@@ -1,10 +1,11 @@
-// The AVX-512 kernels on any machine: their source compiled against SIMDe's emulation of the
-// instructions, compared bit for bit with the scalar kernels.
+// The AVX-512 and AMX kernels on any machine: their source compiled against SIMDe's emulation of
+// the instructions (and tiles.h's own of tiles), compared bit for bit with the scalar kernels.
 #define NAUTILE_EMULATED_AVX512
 #include "tensor/kernels_avx512.cc"
 
 #include <gtest/gtest.h>
 
+#include "tensor/kernels_amx.cc"
 #include "tensor/kernels_avx512_32.cc"
 #include "tensor/kernels_avx512_book.cc"
 #include "tensor/kernels_avx512_k.cc"
@@ -38,10 +39,11 @@ Panels run_panels(PanelKernel kernel, const PackedMatrix& w, const QuantRows& x,
   return result;
 }
 
-void expect_equals_scalar(Dtype dtype, int64_t rows, int k, Precision precision) {
+void expect_equals_scalar(const KernelSet& kernels, Dtype dtype, int64_t rows, int k,
+                          Precision precision) {
   base::Pool pool(1);
   const TestMatrix w = random_matrix(dtype, rows, k, 31);
-  constexpr int n = 33;
+  constexpr int n = 48;
   const auto x = random_activations(int64_t{n} * k, 8);
   Workspace workspace = std::move(*Workspace::create(quant_rows_bytes(n, k)));
   const PackedMatrix* matrices[] = {&w.packed};
@@ -53,11 +55,10 @@ void expect_equals_scalar(Dtype dtype, int64_t rows, int k, Precision precision)
     const PanelKernel quantized = set.quantized(dtype);
     return quantized != nullptr ? quantized : set.floating(dtype);
   };
-  for (const int columns : {1, 2, 3, 4, 5, 6, 7, 8, 11, 31}) {
+  for (const int columns : {1, 2, 3, 4, 5, 6, 7, 8, 11, 31, 47}) {
     const int first = n - columns;
     const auto want = run_panels(kernel(scalar_kernels()), w.packed, rows_of_x, first, columns);
-    const auto got =
-        run_panels(kernel(emulated_avx512_kernels()), w.packed, rows_of_x, first, columns);
+    const auto got = run_panels(kernel(kernels), w.packed, rows_of_x, first, columns);
     ASSERT_EQ(0, std::memcmp(want.acc.data(), got.acc.data(), want.acc.size() * sizeof(float)))
         << tensor::info(dtype).name << " columns " << columns;
   }
@@ -66,21 +67,29 @@ void expect_equals_scalar(Dtype dtype, int64_t rows, int k, Precision precision)
 TEST(EmulatedAvx512, equals_scalar_bit_for_bit) {
   for (const Dtype dtype : packed_types) {
     const bool super = tensor::info(dtype).block_elements == 256;
-    expect_equals_scalar(dtype, 83, super ? 768 : 672, Precision::int8);
-    expect_equals_scalar(dtype, 16, super ? 256 : 96, Precision::int8);
+    expect_equals_scalar(emulated_avx512_kernels(), dtype, 83, super ? 768 : 672, Precision::int8);
+    expect_equals_scalar(emulated_avx512_kernels(), dtype, 16, super ? 256 : 96, Precision::int8);
   }
   for (const Dtype dtype : book_types) {
-    expect_equals_scalar(dtype, 83, 768, Precision::int8);
-    expect_equals_scalar(dtype, 7, 256, Precision::int8);
+    expect_equals_scalar(emulated_avx512_kernels(), dtype, 83, 768, Precision::int8);
+    expect_equals_scalar(emulated_avx512_kernels(), dtype, 7, 256, Precision::int8);
   }
 }
 
 TEST(EmulatedAvx512, float_weights_and_exact_mode_equal_scalar) {
   for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16}) {
-    expect_equals_scalar(dtype, 37, 288, Precision::int8);
+    expect_equals_scalar(emulated_avx512_kernels(), dtype, 37, 288, Precision::int8);
   }
-  expect_equals_scalar(Dtype::nvfp4, 37, 256, Precision::int8);
-  expect_equals_scalar(Dtype::q4_k, 37, 256, Precision::exact);
+  expect_equals_scalar(emulated_avx512_kernels(), Dtype::nvfp4, 37, 256, Precision::int8);
+  expect_equals_scalar(emulated_avx512_kernels(), Dtype::q4_k, 37, 256, Precision::exact);
+}
+
+TEST(EmulatedAmx, equals_scalar_bit_for_bit) {
+  for (const Dtype dtype : packed_types) {
+    const bool super = tensor::info(dtype).block_elements == 256;
+    expect_equals_scalar(emulated_amx_kernels(), dtype, 83, super ? 768 : 672, Precision::int8);
+    expect_equals_scalar(emulated_amx_kernels(), dtype, 16, super ? 256 : 96, Precision::int8);
+  }
 }
 
 }  // namespace

@@ -84,6 +84,8 @@ const KernelSet& kernels_of(Isa isa) {
       return avx2_kernels();
     case Isa::avx512_vnni:
       return avx512_kernels();
+    case Isa::amx:
+      return amx_kernels();
   }
   CHECK(false, "every Isa has kernels");
   __builtin_unreachable();

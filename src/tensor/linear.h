@@ -16,9 +16,10 @@
 
 namespace tensor {
 
-enum class Isa { scalar, avx2, avx512_vnni };
-// The best this machine has, or what NAUTILE_ISA (scalar, avx2, avx512) forces; refused with a
-// reason if the machine lacks it. Chosen once by the composition root and passed down.
+enum class Isa { scalar, avx2, avx512_vnni, amx };  // amx: AVX-512 VNNI with tiles of int8
+// The best this machine has, or what NAUTILE_ISA (scalar, avx2, avx512, amx) forces; refused with a
+// reason if the machine lacks it. Asks the kernel for the tiles of amx, for the whole process.
+// Chosen once by the composition root and passed down.
 base::Result<Isa> choose_isa(std::string_view forced);
 std::string_view isa_name(Isa isa);
 

@@ -14,7 +14,7 @@ namespace {
 
 std::vector<Isa> isas_here() {
   std::vector<Isa> isas{Isa::scalar};
-  for (const char* name : {"avx2", "avx512"}) {
+  for (const char* name : {"avx2", "avx512", "amx"}) {
     if (const auto isa = choose_isa(name)) isas.push_back(*isa);
   }
   return isas;
@@ -354,9 +354,13 @@ TEST(Isa, is_chosen_by_name_or_refused_with_a_reason) {
   EXPECT_EQ(*choose_isa("scalar"), Isa::scalar);
   EXPECT_FALSE(choose_isa("neon").has_value());
   EXPECT_TRUE(choose_isa("").has_value());
-  const auto forced = choose_isa("avx512");
-  if (!forced) {
-    EXPECT_EQ(forced.error().kind, base::ErrorKind::unsupported);
+  for (const char* name : {"avx2", "avx512", "amx"}) {
+    const auto forced = choose_isa(name);
+    if (forced) {
+      EXPECT_EQ(isa_name(*forced), name);
+    } else {
+      EXPECT_EQ(forced.error().kind, base::ErrorKind::unsupported);
+    }
   }
 }
 

@@ -13,7 +13,8 @@ endif()
 
 set(kernel_files "")
 foreach(file kernels_avx2 kernels_avx2_32 kernels_avx2_k kernels_avx2_book kernels_avx512
-        kernels_avx512_32 kernels_avx512_k kernels_avx512_book dense_avx2 dense_avx512)
+        kernels_avx512_32 kernels_avx512_k kernels_avx512_book
+        kernels_amx dense_avx2 dense_avx512)
   list(APPEND kernel_files ${CMAKE_SOURCE_DIR}/src/tensor/${file}.cc)
 endforeach()
 

@@ -106,7 +106,7 @@ def test_a_near_option_is_offered():
 
 
 @pytest.mark.parametrize("key, wrong, allowed", [
-    ("isa", "sse", "auto, scalar, avx2, avx512"), ("kv-type", "f8", "f16, bf16, f32"),
+    ("isa", "sse", "auto, scalar, avx2, avx512, amx"), ("kv-type", "f8", "f16, bf16, f32"),
     ("language", "de", "auto, en, fr"), ("log-level", "loud", "error, warning, info, debug")])
 def test_a_setting_of_a_few_words_takes_no_other(key, wrong, allowed, home):
     flag = f"--{key}"

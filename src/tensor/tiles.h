@@ -1,0 +1,98 @@
+// The tiles of AMX: products of 16 columns of activations with 16 rows of weights, one block of k
+// after the other, their 32-bit sums left in memory. The processor's instructions, or, with
+// NAUTILE_EMULATED_AVX512, the same in plain C++ for machines without them.
+//
+// Tiles belong to a thread: begin_tiles() before the first product, end_tiles() after the last.
+#pragma once
+
+#include "tensor/simd512.h"
+
+#if defined(NAUTILE_EMULATED_AVX512)
+
+#define amx_kernels emulated_amx_kernels
+#define AMX_FN
+#define AMX_INLINE static inline
+
+#else
+
+#define AMX_TARGET AVX512_TARGET ",amx-tile,amx-int8"
+#define AMX_FN __attribute__((target(AMX_TARGET)))
+#define AMX_INLINE __attribute__((target(AMX_TARGET), always_inline)) static inline
+
+#endif
+
+namespace tensor {
+
+#if defined(NAUTILE_EMULATED_AVX512)
+const KernelSet& emulated_amx_kernels();
+#endif
+
+// The sums of one block: [column][row].
+using TileSums = int32_t[tile_columns][half_rows];
+
+namespace {
+
+// Blocks of 32 k: a line of codes has 16 rows x 4 k.
+constexpr int tile_quads = 8;
+
+#if defined(NAUTILE_EMULATED_AVX512)
+
+AMX_INLINE void begin_tiles() {}
+AMX_INLINE void end_tiles() {}
+
+AMX_INLINE void tile_product(const int8_t* a, const uint8_t* codes, TileSums& sums) {
+  for (int c = 0; c < tile_columns; ++c) {
+    for (int r = 0; r < half_rows; ++r) {
+      sums[c][r] = 0;
+      for (int k = 0; k < 4 * tile_quads; ++k) {
+        const auto code = static_cast<int8_t>(codes[k / 4 * line_bytes + r * 4 + k % 4]);
+        sums[c][r] += a[c * superblock_k + k] * code;
+      }
+    }
+  }
+}
+
+#else
+
+// What LDTILECFG reads (Intel's manual, volume 1, chapter 18).
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+
+AMX_INLINE void begin_tiles() {
+  TileConfig config;
+  const auto shape = [&config](int tile, int rows, int row_bytes) {
+    config.rows[tile] = static_cast<uint8_t>(rows);
+    config.row_bytes[tile] = static_cast<uint16_t>(row_bytes);
+  };
+  shape(0, tile_columns, line_bytes);      // sums
+  shape(1, tile_columns, 4 * tile_quads);  // activations
+  shape(2, tile_quads, line_bytes);        // codes
+  // GCC's _tile_loadconfig claims to read eight bytes, and the rest is lost.
+  asm volatile("ldtilecfg %0" ::"m"(config));
+}
+AMX_INLINE void end_tiles() { _tile_release(); }
+
+// Several tiles of sums in turn gain nothing: the processor renames the one.
+AMX_INLINE void tile_product(const int8_t* a, const uint8_t* codes, TileSums& sums) {
+  _tile_loadd(1, a, superblock_k);
+  _tile_loadd(2, codes, line_bytes);
+  _tile_zero(0);
+  _tile_dpbssd(0, 1, 2);
+  _tile_stored(0, sums, line_bytes);
+}
+
+#endif
+
+// sums[b] = the products of block b: signed bytes, a column of `a` is superblock_k further.
+AMX_INLINE void tile_products(const int8_t* a, const uint8_t* codes, int blocks, TileSums* sums) {
+  for (int b = 0; b < blocks; ++b) {
+    tile_product(a + b * 4 * tile_quads, codes + b * tile_quads * line_bytes, sums[b]);
+  }
+}
+
+}  // namespace
+}  // namespace tensor
