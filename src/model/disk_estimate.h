@@ -21,8 +21,8 @@ struct DiskEstimate {
   double alone_bytes_per_token = 0;
 
   // Of one stream that decodes, once the places are filled: the experts in memory are computed with
-  // while others are read. Tokens are thought to choose evenly among the experts; a model whose
-  // tokens have favourites is faster.
+  // while others are read. Tokens are thought to choose nearly evenly among the experts; a model
+  // whose tokens have favourites is faster.
   double tokens_per_s() const {
     const double reading_s = disk_bytes_per_token / disk_bytes_per_s;
     return 1 / std::max(reading_s + alone_bytes_per_token / memory_bytes_per_s,
