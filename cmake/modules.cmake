@@ -36,6 +36,9 @@ endfunction()
 # A test runs once: compile it fast rather than well.
 function(nautile_test_flags target)
   target_compile_options(${target} PRIVATE -O0 -U_FORTIFY_SOURCE)
+  if(NAUTILE_FUZZ)  # no fuzzer runs tests: a quarter of their time to compile
+    target_compile_options(${target} PRIVATE -fno-sanitize=fuzzer-no-link)
+  endif()
   target_compile_definitions(${target} PRIVATE
     NAUTILE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" NAUTILE_BINARY_DIR="${CMAKE_BINARY_DIR}")
 endfunction()

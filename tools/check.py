@@ -390,7 +390,7 @@ def build_asan():
     return (fetch("starter", "vocabularies")
             and configure(ASAN, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_COMPILER={compiler}",
                           f"-DCMAKE_C_COMPILER={compiler.replace('clang++', 'clang')}",
-                          f"-DCMAKE_CXX_FLAGS={SAN_FLAGS} -fsanitize=fuzzer-no-link",
+                          f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
                           "-DNAUTILE_SANITIZE=address,undefined", "-DNAUTILE_FUZZ=ON",
                           "-DNAUTILE_WEB=OFF", is_ahead=True)
             and compile_in(ASAN, "unit_tests", "fuzzers", is_ahead=True))
