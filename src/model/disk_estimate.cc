@@ -21,8 +21,7 @@ using base::Result;
 constexpr int visits = 4, visits_counted_from = 2;
 
 // Of the reads that an even choice would need, those that are left because experts often chosen
-// stay in memory: 0.85 to 0.9 with random weights (bench/from_disk.py), whose router is more even
-// than a trained one.
+// stay in memory: 0.85 to 0.9 with random weights (bench/RESULTS.md).
 constexpr double reads_of_even_choice = 0.88;
 
 // One token's way through layers that it chooses experts of.
@@ -46,8 +45,9 @@ class Probe {
     const int64_t until_ms = clock_.monotonic_ms() + measured_ms_max;
     for (const int layer : layers) {
       if (computed_bytes > 0 && clock_.monotonic_ms() >= until_ms) break;
-      for (size_t i = experts.size(); i > 1; --i)
+      for (size_t i = experts.size(); i > 1; --i) {
         std::swap(experts[i - 1], experts[random.below(i)]);
+      }
       for (int visit = 0; visit < visits; ++visit) {
         std::fill(rows.begin(), rows.end(), 0);
         for (int i = 0; i < used; ++i) {

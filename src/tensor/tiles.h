@@ -27,13 +27,12 @@ namespace tensor {
 const KernelSet& emulated_amx_kernels();
 #endif
 
+// Lines of codes of a block of 32 k, each 16 rows x 4 k.
+inline constexpr int tile_quads = 8;
 // The sums of one block: [column][row].
 using TileSums = int32_t[tile_columns][half_rows];
 
 namespace {
-
-// Blocks of 32 k: a line of codes has 16 rows x 4 k.
-constexpr int tile_quads = 8;
 
 #if defined(NAUTILE_EMULATED_AVX512)
 
