@@ -29,7 +29,7 @@ async function openModels(page: Page): Promise<void> {
 
 async function download(page: Page, name: string): Promise<void> {
   await row(page, name).getByRole('button').click();
-  await expect(card(page)).toBeVisible();
+  await expect(card(page).getByRole('heading')).toHaveText(name);
 }
 
 test.describe('where the page may fetch', () => {

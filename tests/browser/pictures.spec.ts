@@ -336,6 +336,7 @@ for (const how of looks.filter(({ width }) => width > 320)) {
       await expect(chat.locator('.file-chip')).toHaveCount(2);
       await look(chat, how, 'chips');
       await send(chat, 'And these two?');
+      await expect(chat.locator('.message.user')).toHaveCount(2);
       await ended(chat);
       // The chips have left the box, which gave the transcript room: the question stays at the top.
       const at = (await chat.locator('.message.user').last().boundingBox())!.y;

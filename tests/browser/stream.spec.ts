@@ -51,6 +51,32 @@ test('the question goes to the top and the view holds still through 2,000 tokens
   );
 });
 
+test('a tall line that comes and goes at the end does not move the question', async ({ chat }) => {
+  await send(chat, '/script stream 120 tokens at 2000/s');
+  await ended(chat);
+  await send(chat, '/script stream 20 tokens at 2000/s');
+  await expect(chat.locator('.message.user')).toHaveCount(2);
+  await ended(chat);
+  await expect.poll(() => questionTop(chat)).toBeLessThan(40);
+  const top = await questionTop(chat);
+  await lastAnswer(chat).evaluate(async (answer) => {
+    const frames = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) await new Promise(requestAnimationFrame);
+    };
+    const line = document.createElement('div');
+    line.style.height = '200px';
+    answer.append(line);
+    await frames(3);
+    // Between two frames, and laid out there: the browser's scroll event comes before anybody
+    // hears of the new size.
+    await new Promise((resolve) => setTimeout(resolve));
+    line.remove();
+    answer.closest('.scroller')!.getBoundingClientRect();
+    await frames(3);
+  });
+  expect(await questionTop(chat)).toBe(top);
+});
+
 test('the pill follows the end; the wheel stops that at once; a return resumes it', async ({
   chat,
 }) => {

@@ -56,6 +56,7 @@ export class Transcript extends Component<Props> {
   private lastTop = 0;
   private width = 0;
   private height = 0; // of the view, when it was last set right
+  private extent = 0; // of what scrolls in it, then
   private guessed = 0; // 0: not yet
   private pinnedSeen: string | null = null;
   private spacePx = -1;
@@ -201,6 +202,7 @@ export class Transcript extends Component<Props> {
     } else {
       this.restore();
     }
+    this.extent = this.view.scrollHeight;
     this.look();
   }
 
@@ -262,10 +264,16 @@ export class Transcript extends Component<Props> {
     else if (['PageDown', 'ArrowDown', ' '].includes(event.key)) this.lastInput = performance.now();
   };
 
+  /** The box under it gave room, or what stood at the end has gone: nobody scrolled. */
+  private movedByBrowser(): boolean {
+    const { clientHeight, scrollHeight, scrollTop } = this.view;
+    const atEnd = scrollTop + clientHeight >= scrollHeight - 1;
+    return clientHeight !== this.height || (atEnd && scrollHeight < this.extent);
+  }
+
   private readonly onScroll = (): void => {
     if (!this.mounted) return; // a late event of a list that is gone
-    // The box under it gave room (it was emptied): the browser moved the text, nobody scrolled.
-    if (this.view.clientHeight !== this.height) return this.settle();
+    if (this.movedByBrowser()) return this.settle();
     const byReader = performance.now() - this.lastInput < inputAgeMs;
     const past = this.contentEnd() - (this.view.scrollTop + this.view.clientHeight);
     const down = this.view.scrollTop > this.lastTop;
