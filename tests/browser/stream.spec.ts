@@ -72,7 +72,11 @@ test('a tall line that comes and goes at the end does not move the question', as
     await new Promise((resolve) => setTimeout(resolve));
     line.remove();
     answer.closest('.scroller')!.getBoundingClientRect();
+    const word = document.createElement('div');
+    word.style.height = '30px';
+    answer.append(word); // and the text goes on at once
     await frames(3);
+    word.remove();
   });
   expect(await questionTop(chat)).toBe(top);
 });

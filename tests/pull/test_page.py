@@ -165,6 +165,16 @@ def held(hub, after=0):
     return reached, free
 
 
+def begun(home, hub, make_site, large):
+    """A download of `large` that stands half-way; returns (site, free)."""
+    home.endpoint = hub.url
+    reached, free = held(hub, after=len(large) // 2)
+    site = make_site()
+    site.pull(WISH)
+    assert reached.wait(WAIT_S)
+    return site, free
+
+
 def test_from_the_catalogue_to_an_answer(home, hub, make_site, model_bytes):
     home.endpoint = hub.url
     site = make_site()
@@ -215,11 +225,7 @@ def test_neither_gate_nor_engine_has_a_socket_to_the_network(home, hub, make_sit
 
 
 def test_paused_and_resumed_nothing_twice(home, hub, make_site, large):
-    home.endpoint = hub.url
-    reached, free = held(hub, after=len(large) // 2)
-    site = make_site()
-    site.pull(WISH)
-    assert reached.wait(WAIT_S)
+    site, free = begun(home, hub, make_site, large)
     response, _ = site.ask("DELETE", "/site/pulls/current")
     assert response.status == 204
     paused = site.until_state("paused")
@@ -233,11 +239,7 @@ def test_paused_and_resumed_nothing_twice(home, hub, make_site, large):
 
 
 def test_the_puller_is_killed(home, hub, make_site, large):
-    home.endpoint = hub.url
-    reached, free = held(hub, after=len(large) // 2)
-    site = make_site()
-    site.pull(WISH)
-    assert reached.wait(WAIT_S)
+    site, free = begun(home, hub, make_site, large)
     os.kill(site.pid("pull"), signal.SIGKILL)
     failed = site.until_state("failed")
     free.set()
@@ -268,11 +270,7 @@ def test_the_gate_is_killed(home, hub, make_site):
 
 
 def test_one_that_has_ended_is_dismissed_for_good(home, hub, make_site, large):
-    home.endpoint = hub.url
-    reached, free = held(hub, after=len(large) // 2)
-    site = make_site()
-    site.pull(WISH)
-    assert reached.wait(WAIT_S)
+    site, free = begun(home, hub, make_site, large)
     assert site.ask("DELETE", "/site/pulls/ended")[0].status == 404, "it runs"
     assert site.ask("DELETE", "/site/pulls/current")[0].status == 204
     site.until_state("paused")
@@ -289,11 +287,7 @@ def test_one_that_has_ended_is_dismissed_for_good(home, hub, make_site, large):
 
 
 def test_the_whole_server_is_killed(home, hub, make_site, large):
-    home.endpoint = hub.url
-    reached, free = held(hub, after=len(large) // 2)
-    site = make_site()
-    site.pull(WISH)
-    assert reached.wait(WAIT_S)
+    site, free = begun(home, hub, make_site, large)
     puller = site.pid("pull")
     site.until(lambda: site.current()["state"] == "fetching", "fetching")
     site.stop(signal.SIGKILL)

@@ -53,10 +53,11 @@ export class Transcript extends Component<Props> {
   private follow = true;
   private anchor: { id: string; top: number } | null = null;
   private lastInput = -inputAgeMs;
+  private lastUp = -inputAgeMs;
   private lastTop = 0;
   private width = 0;
   private height = 0; // of the view, when it was last set right
-  private extent = 0; // of what scrolls in it, then
+  private end = 0; // of the text, then
   private guessed = 0; // 0: not yet
   private pinnedSeen: string | null = null;
   private spacePx = -1;
@@ -202,7 +203,8 @@ export class Transcript extends Component<Props> {
     } else {
       this.restore();
     }
-    this.extent = this.view.scrollHeight;
+    this.end = this.contentEnd();
+    this.lastTop = this.view.scrollTop;
     this.look();
   }
 
@@ -242,7 +244,8 @@ export class Transcript extends Component<Props> {
 
   /** Stops following. A drag may turn round and go down again; a wheel or a key upwards may not. */
   private readonly letGo = (mayReturn: boolean): void => {
-    this.lastInput = mayReturn ? performance.now() : -inputAgeMs;
+    this.lastUp = performance.now();
+    this.lastInput = mayReturn ? this.lastUp : -inputAgeMs;
     this.lastTop = this.view.scrollTop;
     this.follow = false;
     this.remember();
@@ -264,11 +267,14 @@ export class Transcript extends Component<Props> {
     else if (['PageDown', 'ArrowDown', ' '].includes(event.key)) this.lastInput = performance.now();
   };
 
-  /** The box under it gave room, or what stood at the end has gone: nobody scrolled. */
+  /**
+   * The box under it gave room, or what stood at the end has gone, and the browser moved the text
+   * up before the spacer could follow: nobody scrolled.
+   */
   private movedByBrowser(): boolean {
-    const { clientHeight, scrollHeight, scrollTop } = this.view;
-    const atEnd = scrollTop + clientHeight >= scrollHeight - 1;
-    return clientHeight !== this.height || (atEnd && scrollHeight < this.extent);
+    if (this.view.clientHeight !== this.height) return true;
+    const byReader = performance.now() - this.lastUp < inputAgeMs;
+    return !byReader && this.view.scrollTop < this.lastTop && this.contentEnd() !== this.end;
   }
 
   private readonly onScroll = (): void => {
