@@ -177,6 +177,7 @@ test.describe('what was refused is kept', () => {
     await chat.reload();
     await expect(chat.locator('#box')).toHaveValue(text);
     await expect(chat).toHaveURL(/\/$/);
+    await chat.unrouteAll({ behavior: 'wait' }); // the server ends with the test
   });
 
   test('in a conversation, through two reloads, until it is sent', async ({ chat }) => {

@@ -376,15 +376,17 @@ def test_two_pulls_of_the_same_file(home, hub):
 
 
 def test_ctrl_c_stops_and_the_same_command_goes_on(home, hub):
-    reached, free = threading.Event(), threading.Event()
+    connections = 4
+    held, free = threading.Semaphore(0), threading.Event()
 
     def hold(request):
         if request.range and hub.file_bytes_sent > 1_000_000:
-            reached.set()
+            held.release()
             free.wait(60)
     hub.before = hold
-    process = home.start("pull", f"hf:{REPO}")
-    assert reached.wait(60)
+    process = home.start("pull", f"hf:{REPO}", "--connections", str(connections))
+    for _ in range(connections):  # each has taken what was sent before it asks for more
+        assert held.acquire(timeout=60)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     free.set()
