@@ -16,6 +16,19 @@ async function refuseOnce(
   await page.route('**/site/generations', (route) => route.fulfill(reply), { times: 1 });
 }
 
+/** A slow machine: what the page calls kept before it is written is lost by a reload. */
+async function slowSealing(page: Page): Promise<void> {
+  await page.addInitScript((ms) => {
+    const fast = crypto.subtle.encrypt.bind(crypto.subtle);
+    crypto.subtle.encrypt = async (...all) => {
+      await new Promise((go) => setTimeout(go, ms));
+      return fast(...all);
+    };
+  }, 500);
+  await page.reload();
+  await expect(page.locator('#box')).toBeVisible();
+}
+
 test('the queue has a place and a time, turns into loading, reading and the answer', async ({
   chat,
   server,
@@ -181,6 +194,7 @@ test.describe('what was refused is kept', () => {
   });
 
   test('in a conversation, through two reloads, until it is sent', async ({ chat }) => {
+    await slowSealing(chat);
     await send(chat, '/script say first');
     await ended(chat);
     await refuseOnce(chat, 500, { error: { message: 'x', code: 'E7' } });
@@ -210,6 +224,7 @@ test.describe('what was refused is kept', () => {
   });
 
   test('a message that waits for the running answer', async ({ chat }) => {
+    await slowSealing(chat);
     await send(chat, '/script stream 10 tokens; hold');
     await expect(chat.getByRole('button', { name: 'Stop', exact: true })).toBeVisible();
     await chat.locator('#box').fill('next please');

@@ -5,7 +5,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { number, t } from '../i18n';
-import { readDraft, writeDraft } from '../services/drafts';
+import { draftsWritten, readDraft, writeDraft } from '../services/drafts';
 import {
   budgets,
   current,
@@ -101,9 +101,15 @@ function ThinkControl() {
   );
 }
 
+/** Stands when the message would survive a reload. */
 function Waiting({ conversation }: { conversation: Conversation }) {
   const text = conversation.waiting.value;
-  if (text === null) return null;
+  const kept = useSignal<string | null>(null);
+  useEffect(() => {
+    if (text === null) kept.value = null;
+    else void draftsWritten().then(() => (kept.value = text));
+  }, [text]);
+  if (text === null || kept.value !== text) return null;
   return (
     <div class="waiting">
       <span class="waiting-what">{t('wait.line')}</span>
@@ -188,9 +194,9 @@ export function Composer() {
     box.current!.value = value;
     grow();
   };
-  const keep = (): void => {
+  const keep = (unsent?: string): void => {
     window.clearTimeout(timer.current);
-    void writeDraft(draftName(conversation), text.peek());
+    void writeDraft(draftName(conversation), text.peek(), unsent);
   };
 
   useLayoutEffect(() => {
@@ -218,7 +224,7 @@ export function Composer() {
     draftRequest.value = null;
     const before = text.peek();
     put(before.trim() === '' ? wanted.text : `${wanted.text}\n\n${before}`);
-    keep();
+    keep(wanted.unsent);
     box.current!.focus();
     // What was typed last stands at the end; of a long text only that is seen.
     box.current!.setSelectionRange(text.peek().length, text.peek().length);

@@ -4,6 +4,7 @@
  * Without a key drafts live in memory. A record: {id, iv, data, at}; older than 7 days is erased.
  * Ids: "new" and conversations' ids for what stands in the box; `unsentName` for a message that has
  * left the box and that the server has not taken yet.
+ * What the page calls kept is on the disk first: it waits for `writeDraft` or `draftsWritten`.
  */
 const databaseName = 'nautile';
 const storeName = 'drafts';
@@ -41,6 +42,17 @@ async function records(mode: IDBTransactionMode): Promise<IDBObjectStore> {
   return (await openDatabase()).transaction(storeName, mode).objectStore(storeName);
 }
 
+/** Changes the records; resolves when the change would survive the page. */
+async function change(how: (records: IDBObjectStore) => void): Promise<void> {
+  const store = await records('readwrite');
+  how(store);
+  await new Promise<void>((resolve, reject) => {
+    store.transaction.oncomplete = () => resolve();
+    store.transaction.onabort = () =>
+      reject(store.transaction.error ?? new Error('storage refused'));
+  });
+}
+
 function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array((hex.match(/../g) ?? []).map((pair) => parseInt(pair, 16)));
 }
@@ -61,7 +73,7 @@ export async function unlockDrafts(keyHex: string | undefined): Promise<void> {
 }
 
 async function readBack(sealed: Sealed): Promise<void> {
-  if (Date.now() - sealed.at > keptMs) return void (await records('readwrite')).delete(sealed.id);
+  if (Date.now() - sealed.at > keptMs) return change((all) => all.delete(sealed.id));
   if (memory.has(sealed.id)) return;
   try {
     const name = new TextEncoder().encode(sealed.id);
@@ -81,25 +93,47 @@ export function readDraft(id: string): string {
   return memory.get(id) ?? '';
 }
 
-/** One write after the other: sealing takes longer than erasing, and the last word must stand. */
+/** One sealing after the other; what was erased or changed meanwhile is not written. */
 let writing: Promise<void> = Promise.resolve();
 
-export function writeDraft(id: string, text: string): Promise<void> {
-  if ((memory.get(id) ?? '') === text) return writing;
+/**
+ * Resolves when the draft is on the disk, or in memory only where storage is refused. A draft of
+ * the name `replaced` is forgotten now and erased when this one is written.
+ */
+export function writeDraft(id: string, text: string, replaced = ''): Promise<void> {
+  const known = readDraft(id) === text;
+  const over = memory.delete(replaced);
   if (text === '') memory.delete(id);
   else memory.set(id, text);
-  return (writing = writing.then(() => seal(id, text)));
+  // Also what is forgotten already: it may still wait to be erased, and this is the last word.
+  if (text === '') void erase(id);
+  else if (!known) writing = writing.then(() => seal(id, text));
+  if (over) writing = writing.then(() => erase(replaced));
+  return writing;
+}
+
+export function draftsWritten(): Promise<void> {
+  return writing;
+}
+
+async function erase(id: string): Promise<void> {
+  if (draftKey === null || memory.has(id)) return;
+  try {
+    await change((all) => all.delete(id));
+  } catch {
+    // Storage refused: nothing was written either.
+  }
 }
 
 async function seal(id: string, text: string): Promise<void> {
-  if (draftKey === null) return;
+  if (draftKey === null || readDraft(id) !== text) return;
   try {
-    if (text === '') return void (await records('readwrite')).delete(id);
     const iv = crypto.getRandomValues(new Uint8Array(12));
     const bytes = new TextEncoder();
     const how = { name: 'AES-GCM', iv, additionalData: bytes.encode(id) };
     const data = await crypto.subtle.encrypt(how, draftKey, bytes.encode(text));
-    (await records('readwrite')).put({ id, iv, data, at: Date.now() } satisfies Sealed);
+    if (readDraft(id) !== text) return;
+    await change((all) => all.put({ id, iv, data, at: Date.now() } satisfies Sealed));
   } catch {
     // Storage refused: the draft is still in memory.
   }

@@ -49,7 +49,13 @@ let stream: Stream | null = null;
 
 export const link = signal<LinkState>('connecting');
 export const offline = signal(false); // said to the reader: not before 2 s
-export const draftRequest = signal<{ conversation: string; text: string } | null>(null);
+/** Text for the box of a conversation; `unsent` is where it was kept, erased when the box is. */
+interface DraftRequest {
+  conversation: string;
+  text: string;
+  unsent: string;
+}
+export const draftRequest = signal<DraftRequest | null>(null);
 export const readyElsewhere = signal(false);
 
 let blank = new Conversation(newId());
@@ -105,8 +111,8 @@ async function load(conversation: Conversation): Promise<boolean> {
   try {
     conversation.merge(await api.conversation(conversation.id));
     followRunning(conversation);
-    const text = takeUnsent(conversation);
-    if (text !== '') draftRequest.value = { conversation: conversation.id, text };
+    const text = readUnsent(conversation);
+    if (text !== '') toBox(conversation, text);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     const missing = error.status === 404;
@@ -119,23 +125,26 @@ async function load(conversation: Conversation): Promise<boolean> {
   return true;
 }
 
-/** What left the box before a reload and never reached the server; it is taken once. */
-function takeUnsent(conversation: Conversation): string {
+/** What left the box before a reload and never reached the server. */
+function readUnsent(conversation: Conversation): string {
   if (conversation.attempt.peek() !== null || conversation.waiting.peek() !== null) return '';
-  const text = readDraft(unsentName(conversation.id));
-  if (text !== '') void writeDraft(unsentName(conversation.id), '');
-  return text;
+  return readDraft(unsentName(conversation.id));
+}
+
+/** Gives a text of one conversation to its box, or to another's. */
+function toBox(from: Conversation, text: string, to = from): void {
+  draftRequest.value = { conversation: to.id, text, unsent: unsentName(from.id) };
 }
 
 /** A first message that was refused stood on its page only: it goes to the box of a new chat. */
 function startOver(conversation: Conversation): void {
   if (conversation.path.peek().length > 0 || conversation !== current.peek()) return;
-  const text = takeUnsent(conversation);
+  const text = readUnsent(conversation);
   if (text === '') return;
   const typed = readDraft(conversation.id);
   newChat();
   const both = typed === '' ? text : `${text}\n\n${typed}`;
-  draftRequest.value = { conversation: blank.id, text: both };
+  toBox(conversation, both, blank);
 }
 
 export function reload(): void {
@@ -289,7 +298,7 @@ async function post(
       conversation.attempt.value = null;
       return false;
     }
-    refused(conversation, attempt, question, troubleOf(error, text));
+    await refused(conversation, attempt, question, troubleOf(error, text));
   }
   return true;
 }
@@ -396,15 +405,16 @@ function blanks({ pictures, seed = 0 }: DrawWish): { id: null; seed: number }[] 
   return Array.from({ length: pictures }, (_, i) => ({ id: null, seed: seed + i }));
 }
 
-function refused(
+async function refused(
   conversation: Conversation,
   attempt: Attempt,
   question: WireNode | undefined,
   trouble: Trouble,
-): void {
+): Promise<void> {
+  // The page is about to say that it is kept.
+  if (question !== undefined) await writeDraft(unsentName(conversation.id), question.content);
   batch(() => {
     place(conversation, question);
-    if (question !== undefined) void writeDraft(unsentName(conversation.id), question.content);
     conversation.changed();
     conversation.attempt.value = { ...attempt, trouble };
     adopt(conversation);
@@ -426,12 +436,17 @@ export async function retry(conversation: Conversation): Promise<void> {
 }
 
 function discardUnsent(conversation: Conversation): void {
+  leaveUnsent(conversation);
+  void writeDraft(unsentName(conversation.id), '');
+}
+
+/** Takes a message that was not sent out of the conversation; its text stays kept. */
+function leaveUnsent(conversation: Conversation): void {
   const attempt = conversation.attempt.peek();
   if (attempt === null) return;
   const node = conversation.tree.nodes.get(attempt.question);
   const answered = conversation.tree.nodes.has(attempt.answer);
   conversation.attempt.value = null;
-  void writeDraft(unsentName(conversation.id), '');
   if (node !== undefined && node.role === 'user' && !answered && isLeaf(conversation, node)) {
     conversation.tree.remove(node.id);
     conversation.changed();
@@ -453,8 +468,8 @@ export function takeBack(conversation: Conversation): void {
       node.pictures.map(({ id }) => id),
     );
   }
-  discardUnsent(conversation);
-  draftRequest.value = { conversation: conversation.id, text };
+  leaveUnsent(conversation);
+  toBox(conversation, text);
 }
 
 // ---- while an answer is written ------------------------------------------------------------
@@ -494,8 +509,7 @@ export function takeBackWaiting(conversation: Conversation): void {
   const text = conversation.waiting.peek();
   if (text === null) return;
   conversation.waiting.value = null;
-  void writeDraft(unsentName(conversation.id), '');
-  draftRequest.value = { conversation: conversation.id, text };
+  toBox(conversation, text);
 }
 
 function onFrame(frame: GenerationFrame): void {
@@ -567,8 +581,7 @@ async function sendWaiting(conversation: Conversation): Promise<void> {
   if (next === null) return;
   conversation.waiting.value = null;
   if (await send(conversation, next)) return;
-  void writeDraft(unsentName(conversation.id), '');
-  draftRequest.value = { conversation: conversation.id, text: next };
+  toBox(conversation, next);
 }
 
 function noteRunning(generation: string, conversation: string, answer: string): void {
@@ -675,8 +688,8 @@ export async function goOnWithSummary(conversation: Conversation): Promise<void>
     discardUnsent(fresh);
   }
   if (pending === '') return;
-  discardUnsent(conversation);
-  draftRequest.value = { conversation: fresh.id, text: pending };
+  leaveUnsent(conversation);
+  toBox(conversation, pending, fresh);
 }
 
 function summaryRequest(path: readonly WireNode[], cut: boolean, kept: number): string {
