@@ -33,6 +33,12 @@ function(nautile_quick_flags target)
   target_compile_options(${target} PRIVATE -O0)
 endfunction()
 
+# Under sanitizers these modules are compiled eight files at once, which takes less than half the
+# time: what inline functions become there is made once for the eight. No two of a module's files
+# may give one name to different things; where that is natural, a file stays out
+# (SKIP_UNITY_BUILD_INCLUSION).
+set(NAUTILE_JOINED_MODULES base text media crypto net account chat model engine api app)
+
 # A test runs once: compile it fast rather than well.
 function(nautile_test_flags target)
   target_compile_options(${target} PRIVATE -O0 -U_FORTIFY_SOURCE)
@@ -65,6 +71,9 @@ function(nautile_module name)
     add_library(nautile_${name} STATIC ${sources})
     target_include_directories(nautile_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
     target_link_libraries(nautile_${name} PUBLIC ${deps})
+    if(NAUTILE_SANITIZE AND name IN_LIST NAUTILE_JOINED_MODULES)
+      set_target_properties(nautile_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    endif()
     if(NAUTILE_SANITIZE AND name IN_LIST NAUTILE_QUICK_MODULES)
       nautile_quick_flags(nautile_${name})
       target_precompile_headers(nautile_${name} REUSE_FROM nautile_quick_headers)

@@ -241,7 +241,7 @@ def ensure_build():
         built["check"] = (fetch("starter", "vocabularies")
                           and configure(BUILD, "-DCMAKE_BUILD_TYPE=Release", "-DNAUTILE_TESTS=ON")
                           and compile_in(BUILD))
-        if built["check"] and {"asan", "fuzz", "lint"} & set(chosen_tiers):
+        if built["check"] and {"asan", "fuzz"} & set(chosen_tiers):
             ahead.begin("asan", build_asan)
         if built["check"] and "tsan" in chosen_tiers:
             ahead.begin("tsan", build_tsan)
@@ -384,12 +384,17 @@ def tier_attack():
         ahead.stand_still(False)
 
 
+def clang():
+    """What tells CMake to take it."""
+    compiler = shutil.which("clang++-14") or shutil.which("clang++")
+    return (f"-DCMAKE_CXX_COMPILER={compiler}",
+            f"-DCMAKE_C_COMPILER={compiler.replace('clang++', 'clang')}")
+
+
 def build_asan():
     """Unit tests and fuzz targets under AddressSanitizer and UBSan, one clang build for both."""
-    compiler = shutil.which("clang++-14") or shutil.which("clang++")
     return (fetch("starter", "vocabularies")
-            and configure(ASAN, "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_COMPILER={compiler}",
-                          f"-DCMAKE_C_COMPILER={compiler.replace('clang++', 'clang')}",
+            and configure(ASAN, "-DCMAKE_BUILD_TYPE=None", *clang(),
                           f"-DCMAKE_CXX_FLAGS={SAN_FLAGS}",
                           "-DNAUTILE_SANITIZE=address,undefined", "-DNAUTILE_FUZZ=ON",
                           "-DNAUTILE_WEB=OFF", is_ahead=True)
@@ -449,10 +454,11 @@ def tier_real():
 
 
 def tier_lint():
-    """clang-tidy with the compile commands of the sanitized build, which clang understands."""
-    folder = ensure_sanitized()
+    """clang-tidy with compile commands of clang, one a file; nothing is built."""
+    folder = ROOT / "build" / "lint"
     tidy = shutil.which("clang-tidy-14") or shutil.which("clang-tidy")
-    if not folder:
+    if not configure(folder, *clang(), "-DNAUTILE_WEB=OFF", "-DNAUTILE_TESTS=OFF",
+                     "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"):
         return
     sources = [name for name in tracked("src")
                if name.endswith(".cc")

@@ -92,6 +92,14 @@ base::Result<pid_t> start_child(const char* verb, const std::vector<int>& fds) {
   return child;
 }
 
+void prefer_for_oom_killer(int score) {
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  const std::string text = std::to_string(score);
+  (void)!::write(fd, text.data(), text.size());
+  ::close(fd);
+}
+
 bool send_message(int socket, const base::Json& json, int fd_to_pass) {
   const std::string text = json.dump();
   return base::send_message(socket, text.data(), text.size(), fd_to_pass) == base::Sent::yes;

@@ -39,6 +39,9 @@ base::Result<base::Json> read_settings(int fd);
 // Runs this program as `nautile VERB` with fds[i] as descriptor 3 + i. Returns its process id.
 base::Result<pid_t> start_child(const char* verb, const std::vector<int>& fds);
 
+// How willingly the kernel ends this process when memory runs out: 0 to 1000.
+void prefer_for_oom_killer(int score);
+
 // One message, at most message_bytes_max of JSON, with at most one descriptor. Never blocks when
 // sending: a receiver that does not read loses it.
 inline constexpr size_t message_bytes_max = 64 * 1024;

@@ -2,7 +2,6 @@
 
 #include <csignal>
 #include <cstdio>
-#include <fcntl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -15,15 +14,6 @@
 
 namespace app {
 namespace {
-
-// When memory runs out the kernel should take the engine, which comes back by itself, and not the
-// gate, which everybody is talking to.
-void prefer_for_oom_killer() {
-  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  (void)!::write(fd, "500", 3);
-  ::close(fd);
-}
 
 SealPlan engine_seal(const ServePlan& plan) {
   SealPlan seal;
@@ -53,7 +43,9 @@ int run_engine_process() {
     print_error(session, plan.error());
     return exit_code(plan.error().kind);
   }
-  prefer_for_oom_killer();
+  // When memory runs out the kernel should take the engine, which comes back by itself, and not the
+  // gate, which everybody is talking to.
+  prefer_for_oom_killer(500);
   const SealReport report = seal_process(engine_seal(*plan));
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a new user namespace has cleared it
   send_message(child_fd::engine_report,

@@ -1,7 +1,6 @@
 #include "app/pictures_process.h"
 
 #include <csignal>
-#include <fcntl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -10,21 +9,10 @@
 #include "media/pictures.h"
 
 namespace app {
-namespace {
-
-// When memory runs out the picture that is being read goes first.
-void prefer_for_oom_killer() {
-  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  (void)!::write(fd, "1000", 4);
-  ::close(fd);
-}
-
-}  // namespace
 
 int run_pictures_process() {
   ::prctl(PR_SET_NAME, "nautile-picture");
-  prefer_for_oom_killer();
+  prefer_for_oom_killer(1000);  // the picture that is being read goes first
   SealPlan seal;
   seal.read_only = {"/proc/self"};  // its own size, which a child's limit counts from
   const SealReport report = seal_process(seal);

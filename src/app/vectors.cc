@@ -68,9 +68,9 @@ tl::unexpected<base::Error> bad(std::string_view file, std::string_view field, s
 }
 
 // Reads members of one object; `file` and `where` stand in errors.
-class Fields {
+class VectorFields {
  public:
-  Fields(const Json& object, std::string_view file, std::string where)
+  VectorFields(const Json& object, std::string_view file, std::string where)
       : object_(object), file_(file), where_(std::move(where)) {}
 
   base::Result<std::string> text(std::string_view key) const {
@@ -153,8 +153,8 @@ class Fields {
     return value;
   }
   // For what stands in the list `key`.
-  Fields of(const Json& entry, std::string_view key, size_t number) const {
-    return Fields(entry, file_, fmt::format("{}{} {}: ", where_, key, number));
+  VectorFields of(const Json& entry, std::string_view key, size_t number) const {
+    return VectorFields(entry, file_, fmt::format("{}{} {}: ", where_, key, number));
   }
   tl::unexpected<base::Error> wrong(std::string_view key, std::string why) const {
     return bad(file_, fmt::format("{}key \"{}\"", where_, key), std::move(why));
@@ -166,7 +166,7 @@ class Fields {
   std::string where_;
 };
 
-base::Result<void> check_row(const Fields& fields, const VectorRow& row) {
+base::Result<void> check_row(const VectorFields& fields, const VectorRow& row) {
   const std::unordered_set<int32_t> distinct(row.ids.begin(), row.ids.end());
   if (distinct.size() != row.ids.size()) return fields.wrong("ids", "names an id twice");
   const auto most = std::max_element(row.logits.begin(), row.logits.end());
@@ -180,12 +180,13 @@ base::Result<void> check_row(const Fields& fields, const VectorRow& row) {
 }
 
 // `length`: positions are below it.
-base::Result<std::vector<VectorRow>> parse_rows(const Fields& fields, size_t length, int vocab) {
+base::Result<std::vector<VectorRow>> parse_rows(const VectorFields& fields, size_t length,
+                                                int vocab) {
   ASSIGN(const Json::Array* entries, fields.list("rows", length));
   std::vector<VectorRow> rows;
   int64_t next = 0;
   for (const Json& entry : *entries) {
-    const Fields of_row = fields.of(entry, "row", rows.size());
+    const VectorFields of_row = fields.of(entry, "row", rows.size());
     VectorRow row;
     ASSIGN(const int64_t position,
            of_row.whole("position", next, static_cast<int64_t>(length) - 1));
@@ -200,7 +201,7 @@ base::Result<std::vector<VectorRow>> parse_rows(const Fields& fields, size_t len
   return rows;
 }
 
-base::Result<VectorPrompt> parse_prompt(const Fields& fields, int vocab, size_t pictures) {
+base::Result<VectorPrompt> parse_prompt(const VectorFields& fields, int vocab, size_t pictures) {
   VectorPrompt prompt;
   ASSIGN(prompt.ids, fields.ids("ids", vocab, vector_limits::prompt_ids_max));
   ASSIGN(prompt.rows, parse_rows(fields, prompt.ids.size(), vocab));
@@ -208,7 +209,7 @@ base::Result<VectorPrompt> parse_prompt(const Fields& fields, int vocab, size_t 
   ASSIGN(const Json::Array* shown, fields.list("shown", prompt.ids.size()));
   int64_t next = 0;
   for (const Json& entry : *shown) {
-    const Fields of_shown = fields.of(entry, "shown", prompt.shown.size());
+    const VectorFields of_shown = fields.of(entry, "shown", prompt.shown.size());
     ASSIGN(const int64_t at,
            of_shown.whole("at", next, static_cast<int64_t>(prompt.ids.size()) - 1));
     ASSIGN(const int64_t picture, of_shown.whole("picture", 0, static_cast<int64_t>(pictures) - 1));
@@ -218,13 +219,13 @@ base::Result<VectorPrompt> parse_prompt(const Fields& fields, int vocab, size_t 
   return prompt;
 }
 
-base::Result<VectorPicture> parse_picture(const Fields& fields, int hidden) {
+base::Result<VectorPicture> parse_picture(const VectorFields& fields, int hidden) {
   VectorPicture picture;
   ASSIGN(picture.file, fields.bytes("file", vector_limits::picture_bytes_max));
   ASSIGN(const Json::Array* embeds, fields.list("embeds", picture_rows_max));
   int64_t next = 0;
   for (const Json& entry : *embeds) {
-    const Fields of_embed = fields.of(entry, "row", picture.embeds.size());
+    const VectorFields of_embed = fields.of(entry, "row", picture.embeds.size());
     VectorEmbed embed;
     ASSIGN(const int64_t row, of_embed.whole("row", next, picture_rows_max));
     next = row + 1;
@@ -235,7 +236,7 @@ base::Result<VectorPicture> parse_picture(const Fields& fields, int hidden) {
   return picture;
 }
 
-base::Result<VectorDrawing> parse_drawing(const Fields& fields, const VectorModel& model) {
+base::Result<VectorDrawing> parse_drawing(const VectorFields& fields, const VectorModel& model) {
   VectorDrawing drawing;
   ASSIGN(drawing.with_text, fields.ids("with", model.vocab, vector_limits::prompt_ids_max));
   ASSIGN(drawing.without_text, fields.ids("without", model.vocab, vector_limits::prompt_ids_max));
@@ -248,7 +249,7 @@ base::Result<VectorDrawing> parse_drawing(const Fields& fields, const VectorMode
   return drawing;
 }
 
-base::Result<VectorGrid> parse_grid(const Fields& fields, int codes) {
+base::Result<VectorGrid> parse_grid(const VectorFields& fields, int codes) {
   VectorGrid grid;
   ASSIGN(grid.codes, fields.ids("codes", codes, vector_limits::codes_max));
   ASSIGN(const int64_t step, fields.whole("step", 1, step_max));
@@ -259,7 +260,7 @@ base::Result<VectorGrid> parse_grid(const Fields& fields, int codes) {
 }
 
 // What stands beside the prompts: for a model that sees and draws.
-base::Result<void> parse_pictures(const Fields& fields, Vectors& vectors) {
+base::Result<void> parse_pictures(const VectorFields& fields, Vectors& vectors) {
   ASSIGN(vectors.tolerance_embeds, fields.tolerance("tolerance_embeds"));
   ASSIGN(vectors.tolerance_codes, fields.tolerance("tolerance_codes"));
   if (fields.has("pictures")) {
@@ -289,7 +290,7 @@ base::Result<void> parse_pictures(const Fields& fields, Vectors& vectors) {
   return {};
 }
 
-base::Result<VectorModel> parse_model(const Fields& fields) {
+base::Result<VectorModel> parse_model(const VectorFields& fields) {
   VectorModel model;
   ASSIGN(model.name, fields.text("name"));
   ASSIGN(model.architecture, fields.text("architecture"));
@@ -356,12 +357,12 @@ struct Tensor {
 };
 
 // The tensor that the member `key` names; of so many dimensions.
-base::Result<Tensor> named_tensor(const Tensors& tensors, const Fields& fields,
+base::Result<Tensor> named_tensor(const Tensors& tensors, const VectorFields& fields,
                                   std::string_view key, std::string_view dtype, size_t dimensions) {
   ASSIGN(const std::string name, fields.text(key));
   const Json* found = tensors.all.find(name);
   if (found == nullptr) return fields.wrong(key, "names no tensor");
-  const Fields of_tensor(*found, folder_file, "tensor " + base::shown_name(name) + ": ");
+  const VectorFields of_tensor(*found, folder_file, "tensor " + base::shown_name(name) + ": ");
   ASSIGN(const std::string stated, of_tensor.text("dtype"));
   if (stated != dtype) return of_tensor.wrong("dtype", fmt::format("is not {}", dtype));
   Tensor tensor;
@@ -384,7 +385,7 @@ base::Result<Tensor> named_tensor(const Tensors& tensors, const Fields& fields,
   return tensor;
 }
 
-base::Result<std::vector<float>> floats_of(const Tensor& tensor, const Fields& fields,
+base::Result<std::vector<float>> floats_of(const Tensor& tensor, const VectorFields& fields,
                                            std::string_view key) {
   std::vector<float> values(tensor.count());
   std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
@@ -396,7 +397,7 @@ base::Result<std::vector<float>> floats_of(const Tensor& tensor, const Fields& f
   return values;
 }
 
-base::Result<void> read_whole_rows(const Tensors& tensors, const Fields& fields,
+base::Result<void> read_whole_rows(const Tensors& tensors, const VectorFields& fields,
                                    VectorPrompt& prompt) {
   ASSIGN(const auto positions,
          fields.ids("logit_positions", static_cast<int>(prompt.ids.size()), prompt.ids.size()));
@@ -415,10 +416,10 @@ base::Result<void> read_whole_rows(const Tensors& tensors, const Fields& fields,
   return {};
 }
 
-base::Result<void> read_top_rows(const Fields& fields, VectorPrompt& prompt) {
+base::Result<void> read_top_rows(const VectorFields& fields, VectorPrompt& prompt) {
   ASSIGN(const Json::Array* rows, fields.list("positions", prompt.ids.size()));
   for (const Json& entry : *rows) {
-    const Fields of_row(entry, folder_file, fmt::format("row {}: ", prompt.rows.size()));
+    const VectorFields of_row(entry, folder_file, fmt::format("row {}: ", prompt.rows.size()));
     const int64_t least = prompt.rows.empty() ? 0 : prompt.rows.back().position + 1;
     VectorRow row;
     ASSIGN(const int64_t position,
@@ -456,14 +457,14 @@ bool is_plain_name(const std::string& name) {
 base::Result<std::vector<std::string>> read_pictures(const Json& parsed, const Tensors& tensors,
                                                      const PictureFile& read_picture,
                                                      Vectors& vectors) {
-  const Fields vision(member(parsed, "vision"), folder_file, "vision: ");
+  const VectorFields vision(member(parsed, "vision"), folder_file, "vision: ");
   ASSIGN(const Json::Array* order, vision.list("order", vector_limits::pictures_max));
   ASSIGN(const Tensor tensor, named_tensor(tensors, vision, "aligner", "f32", 3));
   if (static_cast<size_t>(tensor.shape[0]) != order->size()) {
     return vision.wrong("aligner", "has another number of pictures than \"order\"");
   }
   ASSIGN(const std::vector<float> values, floats_of(tensor, vision, "aligner"));
-  const Fields preprocess(member(parsed, "preprocess"), folder_file, "preprocess: ");
+  const VectorFields preprocess(member(parsed, "preprocess"), folder_file, "preprocess: ");
   ASSIGN(const Json::Array* files, preprocess.list("pictures", vector_limits::pictures_max));
   const auto rows = static_cast<size_t>(tensor.shape[1]);
   const auto hidden = static_cast<size_t>(tensor.shape[2]);
@@ -476,7 +477,7 @@ base::Result<std::vector<std::string>> read_pictures(const Json& parsed, const T
       return name.is_string() && named != nullptr && *named == name;
     });
     if (of_name == files->end()) return vision.wrong("order", "names no picture of preprocess");
-    const Fields of_file = preprocess.of(*of_name, "picture", names.size());
+    const VectorFields of_file = preprocess.of(*of_name, "picture", names.size());
     ASSIGN(const std::string file, of_file.text("file"));
     if (!is_plain_name(file)) return of_file.wrong("file", "is no plain file name");
     VectorPicture picture;
@@ -496,9 +497,9 @@ base::Result<std::vector<std::string>> read_pictures(const Json& parsed, const T
 }
 
 // Where the ids of a prompt are the placeholder, one after the other, `rows` for each picture.
-base::Result<void> place_pictures(const Fields& fields, const Json& entry, int64_t placeholder,
-                                  const std::vector<std::string>& names, size_t rows,
-                                  VectorPrompt& prompt) {
+base::Result<void> place_pictures(const VectorFields& fields, const Json& entry,
+                                  int64_t placeholder, const std::vector<std::string>& names,
+                                  size_t rows, VectorPrompt& prompt) {
   const Json* shown = entry.find("pictures");
   if (shown == nullptr || !shown->is_array()) return fields.wrong("pictures", "is missing");
   size_t at = 0;
@@ -518,7 +519,7 @@ base::Result<void> place_pictures(const Fields& fields, const Json& entry, int64
 }
 
 base::Result<void> read_drawings(const Json& parsed, const Tensors& tensors, Vectors& vectors) {
-  const Fields fields(member(parsed, "generation"), folder_file, "generation: ");
+  const VectorFields fields(member(parsed, "generation"), folder_file, "generation: ");
   VectorDrawing drawing;
   ASSIGN(drawing.with_text, fields.ids("cond_ids", INT32_MAX, vector_limits::prompt_ids_max));
   ASSIGN(drawing.without_text, fields.ids("uncond_ids", INT32_MAX, vector_limits::prompt_ids_max));
@@ -540,10 +541,10 @@ base::Result<void> read_drawings(const Json& parsed, const Tensors& tensors, Vec
         row_of(static_cast<int>(i), std::span(logits).subspan(i * codes, codes), codes));
   }
   vectors.drawings.push_back(std::move(drawing));
-  const Fields decode(member(parsed, "decode"), folder_file, "decode: ");
+  const VectorFields decode(member(parsed, "decode"), folder_file, "decode: ");
   ASSIGN(const Json::Array* grids, decode.list("grids", vector_limits::grids_max));
   for (const Json& entry : *grids) {
-    const Fields of_grid = decode.of(entry, "grid", vectors.grids.size());
+    const VectorFields of_grid = decode.of(entry, "grid", vectors.grids.size());
     VectorGrid grid;
     ASSIGN(grid.codes, of_grid.ids("codes", static_cast<int>(codes), vector_limits::codes_max));
     ASSIGN(const Tensor levels, named_tensor(tensors, of_grid, "u8_hwc", "u8", 3));
@@ -561,12 +562,13 @@ base::Result<void> read_janus(const Json& parsed, const Tensors& tensors,
   vectors.tolerance_codes = janus_tolerance_codes;
   ASSIGN(const auto names, read_pictures(parsed, tensors, read_picture, vectors));
   const Json& marks = member(member(parsed, "tokenizer_golden"), "special_ids");
-  ASSIGN(const int64_t placeholder,
-         Fields(marks, folder_file, "special_ids: ").whole("<image_placeholder>", 0, INT32_MAX));
-  const Fields fields(parsed, folder_file, "");
+  ASSIGN(
+      const int64_t placeholder,
+      VectorFields(marks, folder_file, "special_ids: ").whole("<image_placeholder>", 0, INT32_MAX));
+  const VectorFields fields(parsed, folder_file, "");
   ASSIGN(const Json::Array* prompts, fields.list("understanding", vector_limits::prompts_max));
   for (const Json& entry : *prompts) {
-    const Fields of_prompt = fields.of(entry, "prompt", vectors.prompts.size());
+    const VectorFields of_prompt = fields.of(entry, "prompt", vectors.prompts.size());
     VectorPrompt prompt;
     ASSIGN(prompt.ids, of_prompt.ids("ids", INT32_MAX, vector_limits::prompt_ids_max));
     TRY(place_pictures(of_prompt, entry, placeholder, names, vectors.pictures.front().embeds.size(),
@@ -590,7 +592,7 @@ base::Result<Json> parse_object(std::string_view json, std::string_view file) {
 
 base::Result<Vectors> parse_vectors(std::string_view json, std::string_view file) {
   ASSIGN(const Json parsed, parse_object(json, file));
-  const Fields fields(parsed, file, "");
+  const VectorFields fields(parsed, file, "");
   ASSIGN(const std::string format, fields.text("format"));
   if (format != format_name) return fields.wrong("format", "is not \"nautile-vectors\"");
   ASSIGN(const int64_t stated, fields.whole("version", 1, INT32_MAX));
@@ -602,7 +604,7 @@ base::Result<Vectors> parse_vectors(std::string_view json, std::string_view file
   ASSIGN(vectors.weights, fields.text("weights"));
   const Json* model = parsed.find("model");
   if (model == nullptr || !model->is_object()) return fields.wrong("model", "is missing");
-  ASSIGN(vectors.model, parse_model(Fields(*model, file, "model: ")));
+  ASSIGN(vectors.model, parse_model(VectorFields(*model, file, "model: ")));
   ASSIGN(vectors.tolerance, fields.tolerance("tolerance"));
   if (stated >= version_of_pictures) TRY(parse_pictures(fields, vectors));
   ASSIGN(const Json::Array* prompts, fields.list("prompts", vector_limits::prompts_max));
@@ -733,10 +735,10 @@ base::Result<Vectors> parse_vector_folder(std::string_view json, std::string_vie
     TRY(read_janus(parsed, tensors, read_picture, vectors));
     return vectors;
   }
-  const Fields fields(parsed, folder_file, "");
+  const VectorFields fields(parsed, folder_file, "");
   ASSIGN(const Json::Array* prompts, fields.list("prompts", vector_limits::prompts_max));
   for (const Json& entry : *prompts) {
-    const Fields of_prompt = fields.of(entry, "prompt", vectors.prompts.size());
+    const VectorFields of_prompt = fields.of(entry, "prompt", vectors.prompts.size());
     VectorPrompt prompt;
     ASSIGN(prompt.ids, of_prompt.ids("ids", INT32_MAX, vector_limits::prompt_ids_max));
     if (of_prompt.has("logit_positions")) {

@@ -19,11 +19,6 @@ constexpr int64_t announce_interval_ns = 1'000'000'000;
 constexpr int stuck_steps_max = 1;          // a cached page may end where features are wanted next
 constexpr double guess_bytes_per_s = 10e9;  // of weights read in decoding
 
-int pages_for(int tokens) { return (tokens + model::page_tokens - 1) / model::page_tokens; }
-int64_t ms_between(int64_t from_ns, int64_t to_ns) {
-  return from_ns > 0 && to_ns > from_ns ? (to_ns - from_ns) / 1'000'000 : 0;
-}
-
 }  // namespace
 
 Lane::Lane(const ModelSource& source, std::unique_ptr<LoadedModel> loaded, LaneOptions options,
@@ -185,7 +180,7 @@ void Lane::admit(Sequence& s) {
 }
 
 bool Lane::reserve(Strand& strand, int tokens) {
-  auto need = static_cast<size_t>(pages_for(strand.kv.length + tokens));
+  auto need = static_cast<size_t>(model::pages_for(strand.kv.length + tokens));
   while (strand.kv.pages.size() < need) {
     model::PageId page = runner_.kv_pool().take();
     while (page < 0 && index_.evict_one()) page = runner_.kv_pool().take();
@@ -367,7 +362,7 @@ bool Lane::can_guess(const Row& row) const {
   if (s.kv.length < s.prompt_length) return false;
   if (s.pending() != 1 || s.request.tokens_max - s.completion_tokens() == 1) return false;
   if (static_cast<int>(s.ids.size()) + 1 >= source_.status().context_tokens) return false;
-  auto pages = static_cast<size_t>(pages_for(s.kv.length + 2));
+  auto pages = static_cast<size_t>(model::pages_for(s.kv.length + 2));
   return pages <= s.kv.pages.size() || runner_.kv_pool().pages_free() > 0;
 }
 

@@ -31,6 +31,11 @@
 
 namespace engine {
 
+// 0 where one of the two has not come.
+inline int64_t ms_between(int64_t from_ns, int64_t to_ns) {
+  return from_ns > 0 && to_ns > from_ns ? (to_ns - from_ns) / 1'000'000 : 0;
+}
+
 struct LaneOptions {
   int running_max = 16;
   int prompt_chunk_tokens = 0;  // 0: by measured speed

@@ -7,14 +7,6 @@
 #include "media/encode_png.h"
 
 namespace engine {
-namespace {
-
-int64_t ms_between(int64_t from_ns, int64_t to_ns) {
-  return from_ns > 0 && to_ns > from_ns ? (to_ns - from_ns) / 1'000'000 : 0;
-}
-
-}  // namespace
-
 // ---- seeing ------------------------------------------------------------------------------------
 
 // What stands in a page besides its ids. A picture begins at the same position whenever the ids are

@@ -26,8 +26,6 @@ constexpr int batch_tokens_least = 16;
 constexpr int batch_tokens_most = 4096;
 constexpr int threads_max = 256;
 
-int pages_for(int tokens) { return (tokens + model::page_tokens - 1) / model::page_tokens; }
-
 class FileModel final : public LoadedModel {
  public:
   FileModel(std::unique_ptr<base::Pool> pool, std::unique_ptr<model::ModelRunner> runner,
@@ -171,7 +169,7 @@ base::Result<Fit> fit(const format::ModelFiles& files, model::RunnerOptions runn
   }
   Fit fit;
   for (;;) {
-    fit.kv_pages = pages_for(cache);
+    fit.kv_pages = model::pages_for(cache);
     fit.context_tokens = std::min(context, fit.kv_pages * model::page_tokens);
     runner.kv_pages = fit.kv_pages;
     runner.context_tokens_max = fit.context_tokens;

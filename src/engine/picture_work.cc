@@ -9,7 +9,7 @@ namespace engine {
 namespace {
 
 constexpr double guess_operations_per_ms = 5e6;  // before anything is measured; rather too few
-constexpr double speed_smoothing = 0.3;          // weight of the newest slice
+constexpr double slice_smoothing = 0.3;          // weight of the newest slice
 constexpr double slice_operations_max = 1e15;    // whatever a clock says
 constexpr size_t accounts_remembered_max = 1024;
 
@@ -165,7 +165,7 @@ bool PictureWork::slice(Task& task, double milliseconds) {
   const double spent_ms = static_cast<double>(clock_.monotonic_ns() - began) * 1e-6;
   if (spent_ms > 0 && before > left) {
     const double measured = static_cast<double>(before - left) / spent_ms;
-    operations_per_ms_ += speed_smoothing * (measured - operations_per_ms_);
+    operations_per_ms_ += slice_smoothing * (measured - operations_per_ms_);
   }
   return done;
 }

@@ -5,13 +5,13 @@
 namespace engine {
 namespace {
 
-constexpr double smoothing = 0.1;          // weight of the newest step or guess
+constexpr double rate_smoothing = 0.1;     // weight of the newest step or guess
 constexpr int steps_tried = 8;             // of each form before one is chosen
 constexpr int steps_between_probes = 512;  // then the other form is tried again
 constexpr double gain_least = 1.03;        // below, guessing is not worth its noise
 
 void blend(double& value, double now, bool first) {
-  value = first ? now : value + smoothing * (now - value);
+  value = first ? now : value + rate_smoothing * (now - value);
 }
 
 }  // namespace

@@ -31,7 +31,6 @@ using base::ErrorKind;
 using base::fail;
 
 constexpr std::string_view pickle_name = "/data.pkl";
-constexpr const char* other_form = "get the model as safetensors or GGUF";
 
 class TorchReader {
  public:

@@ -42,7 +42,6 @@ constexpr size_t global_bytes_max = 256;
 constexpr size_t text_bytes_max = 4096;
 constexpr size_t key_bytes_max = 64;
 constexpr size_t dimensions_max = 4;
-constexpr const char* other_form = "get the model as safetensors or GGUF";
 
 struct StorageType {
   std::string_view name;

@@ -13,6 +13,9 @@
 
 namespace format {
 
+// What to do about a file of torch.save that is not read.
+inline constexpr const char* other_form = "get the model as safetensors or GGUF";
+
 struct PickledTensor {
   std::string name;
   std::string storage;  // its key: letters, digits and '_'

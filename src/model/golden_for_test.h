@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/sanitized.h"
 #include "format/model_files.h"
 #include "model/decoder.h"
 
@@ -78,6 +79,17 @@ inline std::vector<tensor::Isa> isas() {
   if (isa && (all.empty() || *isa != all[0])) all.push_back(*isa);
   EXPECT_FALSE(all.empty()) << "NAUTILE_ISA names what this machine lacks";
   return all;
+}
+
+// Whether what the scalar kernels compute is this run's matter: not where other kernels are forced,
+// as then a run of its own forces the scalar ones (the isa tier).
+inline bool tests_scalar() {
+  const char* forced = std::getenv("NAUTILE_ISA");
+  return forced == nullptr || std::string_view(forced) == "scalar";
+}
+// How work is cut among threads is the same in every kernel: slow ones try fewer.
+inline std::vector<int> thread_counts(tensor::Isa isa) {
+  return base::sanitized || isa == tensor::Isa::scalar ? std::vector{2} : std::vector{1, 2, 3};
 }
 
 // A model and everything that it borrows.

@@ -14,6 +14,7 @@ namespace model {
 using PageId = int32_t;
 // 64: attention walks fixed blocks of 64 keys from position 0, so a page is one block.
 inline constexpr int page_tokens = 64;
+inline int pages_for(int tokens) { return (tokens + page_tokens - 1) / page_tokens; }
 
 // The states that a page keeps of its newest positions, for the layer that predicts one id more:
 // position p stands at p % states_kept.

@@ -16,9 +16,9 @@ using tensor::DenseMatrix;
 using tensor::DenseRows;
 
 // One matrix on rows of `wide`, `x` or what is said.
-class Builder {
+class SeeBuilder {
  public:
-  Builder(const PictureWeights& weights, int threads, SeePlan& to)
+  SeeBuilder(const PictureWeights& weights, int threads, SeePlan& to)
       : v_(weights.config.vision),
         weights_(weights.vision),
         tokens_(v_.tokens()),
@@ -252,7 +252,7 @@ SeeState::SeeState(PictureMachine& m, SpareMemory& home,
 }
 
 SeePlan::SeePlan(const PictureWeights& weights, int threads) {
-  Builder(weights, threads, *this).build();
+  SeeBuilder(weights, threads, *this).build();
 }
 
 }  // namespace model

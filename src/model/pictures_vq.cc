@@ -41,9 +41,9 @@ struct ConvStep {
   bool sums = false;  // a norm follows
 };
 
-class Builder {
+class DrawBuilder {
  public:
-  Builder(const PictureWeights& weights, int threads, DrawPlan& to)
+  DrawBuilder(const PictureWeights& weights, int threads, DrawPlan& to)
       : d_(weights.config.drawing),
         weights_(weights.vq),
         threads_(threads),
@@ -340,7 +340,7 @@ DrawState::DrawState(PictureMachine& m, SpareMemory& home,
 }
 
 DrawPlan::DrawPlan(const PictureWeights& weights, int threads) {
-  Builder(weights, threads, *this).build();
+  DrawBuilder(weights, threads, *this).build();
 }
 
 }  // namespace model

@@ -43,9 +43,9 @@ Dtype plain_type(Dtype dtype) {
   return dtype == Dtype::f16 || dtype == Dtype::bf16 ? dtype : Dtype::f32;
 }
 
-class Planner {
+class PicturePlanner {
  public:
-  Planner(const format::ModelFiles& files, bool exact, PictureWeights& weights)
+  PicturePlanner(const format::ModelFiles& files, bool exact, PictureWeights& weights)
       : files_(files), exact_(exact), weights_(weights) {}
 
   Result<std::vector<Item>> run() {
@@ -178,9 +178,9 @@ class Planner {
   std::vector<Item> items_;
 };
 
-class Reader {
+class PictureReader {
  public:
-  Reader(const format::ModelFiles& files, const PictureOptions& options)
+  PictureReader(const format::ModelFiles& files, const PictureOptions& options)
       : files_(files), options_(options), buffers_(options.pool->threads()) {}
 
   Result<void> read(const std::vector<Item>& items, tensor::WeightArena& arena) {
@@ -271,7 +271,7 @@ Result<std::vector<Item>> plan(const format::ModelFiles& files, bool exact,
   }
   weights.config = *config.janus;
   weights.hidden = config.hidden;
-  return Planner(files, exact, weights).run();
+  return PicturePlanner(files, exact, weights).run();
 }
 
 uint64_t arena_bytes_of(const std::vector<Item>& items) {
@@ -305,7 +305,7 @@ Result<PictureWeights> load_pictures(const format::ModelFiles& files,
   PictureWeights weights;
   ASSIGN(const std::vector<Item> items, plan(files, options.exact, weights));
   ASSIGN(weights.arena, tensor::WeightArena::create(arena_bytes_of(items)));
-  TRY(Reader(files, options).read(items, weights.arena));
+  TRY(PictureReader(files, options).read(items, weights.arena));
   const format::JanusDrawing& d = weights.config.drawing;
   normalise_rows(const_cast<float*>(weights.vq.codebook), d.codes, d.code_width);
   return weights;

@@ -10,11 +10,6 @@ namespace model {
 
 using tensor::Workspace;
 
-namespace {
-// Rows that one thread takes at a time for the small operations.
-constexpr int rows_grain = 4;
-}  // namespace
-
 Step::Step(Parts& parts)
     : p_(parts),
       c_(parts.config),

@@ -9,6 +9,9 @@
 
 namespace model {
 
+// Rows that one thread takes at a time for the small operations.
+inline constexpr int rows_grain = 4;
+
 // What a step knows of its rows; memory of the workspace.
 struct Batch {
   int rows = 0;

@@ -17,8 +17,6 @@ using tensor::Workspace;
 
 namespace {
 
-constexpr int rows_grain = 4;
-
 bool is_code(const Segment& segment) {
   return segment.vocab == Vocab::image && segment.embeds == nullptr;
 }

@@ -7,7 +7,6 @@ namespace model {
 using tensor::Workspace;
 
 namespace {
-constexpr int rows_grain = 4;
 int kv_width(const Config& c) { return c.kv_heads * c.head_dim; }
 }  // namespace
 

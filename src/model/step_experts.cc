@@ -16,10 +16,6 @@ namespace model {
 
 using tensor::Workspace;
 
-namespace {
-constexpr int rows_grain = 4;
-}  // namespace
-
 // x_ += of normed_.
 base::Result<void> Step::experts(const ExpertWeights& w, int rows, int index) {
   const int used = c_.moe->experts_used;

@@ -18,10 +18,6 @@ namespace model {
 
 using tensor::Workspace;
 
-namespace {
-constexpr int rows_grain = 4;
-}  // namespace
-
 void Step::take_latent() {
   const format::MlaConfig& m = *c_.mla;
   q_stride_ = q_width(c_);

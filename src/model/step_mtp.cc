@@ -18,7 +18,6 @@ namespace model {
 using tensor::Workspace;
 
 namespace {
-constexpr int rows_grain = 4;
 constexpr int mtp_shift = 1;
 }  // namespace
 

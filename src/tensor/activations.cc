@@ -14,8 +14,6 @@
 namespace tensor {
 namespace {
 
-constexpr int block_k = 32;
-
 // The processor's own conversion (nearest even, of anything), so that NaN gives a number too.
 int round_clamped(float value) { return std::clamp(_mm_cvtss_si32(_mm_set_ss(value)), -127, 127); }
 

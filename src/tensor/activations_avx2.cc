@@ -13,8 +13,6 @@
 namespace tensor {
 namespace {
 
-constexpr int block_k = 32;
-
 // Largest magnitude of `count` values, a multiple of 32; NaN does not count (max takes its second
 // operand then).
 AVX2_INLINE float largest(const float* x, int count) {

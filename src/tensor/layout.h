@@ -38,6 +38,7 @@ constexpr int q3_k_high_line(int e) { return 5 * e; }                 // e < 2
 constexpr int q6_k_low_line(int i) { return i < 4 ? 2 * i : 4 + i; }  // i < 8
 constexpr int q6_k_high_line(int m) { return 2 * m + 1; }             // m < 4
 
+inline constexpr int block_k = 32;  // the shortest run of k that has a scale of its own
 // Kernels sum over superblocks of this many k; no block or unit of elements crosses one.
 inline constexpr int superblock_k = 256;
 

@@ -5,8 +5,6 @@
 namespace tensor {
 namespace {
 
-constexpr int block_k = 32;
-
 void block_residual(const float* x, const int8_t* q, float scale, int count, float* residual) {
   for (int i = 0; i < count; ++i) residual[i] = x[i] - scale * static_cast<float>(q[i]);
 }

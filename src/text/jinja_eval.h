@@ -171,6 +171,13 @@ std::span<const NamedFilter> text_filters();
 std::span<const NamedFilter> list_filters();
 std::span<const NamedMethod> text_methods();
 
+// A new list becomes `out`; true, as what calls it succeeded.
+inline bool give_list(Evaluator& e, Value& out, std::vector<Value> items,
+                      ListKind kind = ListKind::list) {
+  out = Value::of(e.heap().list(std::move(items), kind));
+  return true;
+}
+
 // '%s' % value, and '{}'.format(...).
 bool format_percent(Evaluator& e, const Str& format, const Value& values, Value& out);
 bool format_braces(Evaluator& e, const Str& format, const Args& args, Value& out);

@@ -5,11 +5,6 @@
 namespace text::jinja {
 namespace {
 
-bool give_list(Evaluator& e, Value& out, std::vector<Value> items, ListKind kind) {
-  out = Value::of(e.heap().list(std::move(items), kind));
-  return true;
-}
-
 // The elements of `subject` with room for a copy of them.
 bool elements(Evaluator& e, const Value& subject, List*& out) {
   return e.iterate(subject, out) && e.step(out->size() / 4) && e.room(out->size() * sizeof(Value));
@@ -73,7 +68,7 @@ bool as_list(Evaluator& e, const Value& subject, Args& args, Value& out) {
   return give_list(e, out, std::move(copy), ListKind::list);
 }
 
-bool join(Evaluator& e, const Value& subject, Args& args, Value& out) {
+bool join_filter(Evaluator& e, const Value& subject, Args& args, Value& out) {
   Str separator(""), text;
   List* items = nullptr;
   if (!e.check(args, "join", {"d", "attribute"}) || !elements(e, subject, items)) return false;
@@ -445,7 +440,7 @@ constexpr NamedFilter filters[] = {{"length", length},
                                    {"first", first},
                                    {"last", last},
                                    {"list", as_list},
-                                   {"join", join},
+                                   {"join", join_filter},
                                    {"items", items_of},
                                    {"map", map},
                                    {"select", choose<false, true>},

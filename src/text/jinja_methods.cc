@@ -14,10 +14,6 @@ bool give(Value& out, bool value) {
   out = Value::of(value);
   return true;
 }
-bool give_list(Evaluator& e, Value& out, std::vector<Value> items, ListKind kind = ListKind::list) {
-  out = Value::of(e.heap().list(std::move(items), kind));
-  return true;
-}
 
 // --- str ---
 

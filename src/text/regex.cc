@@ -18,7 +18,6 @@ using base::Result;
 
 namespace {
 
-constexpr uint32_t no_end = UINT32_MAX;
 constexpr size_t choices_max = 1 << 20;
 enum ChoiceKind : uint32_t { choice_branch, choice_run };
 

@@ -18,7 +18,6 @@ using base::fail;
 using base::Result;
 using Kind = RegexNode::Kind;
 
-constexpr uint32_t no_end = UINT32_MAX;
 constexpr int quantifiers_of_one_atom_max = 4;
 
 struct Named {

@@ -12,12 +12,14 @@
 
 namespace text {
 
+inline constexpr uint32_t no_end = UINT32_MAX;  // of a repetition
+
 struct RegexNode {
   enum class Kind : uint8_t { empty, set, concat, alternate, repeat, look, atomic, assertion };
   Kind kind = Kind::empty;
   uint32_t set = 0;                // kind set, and word edges: index into RegexTree::sets
   std::vector<uint32_t> children;  // concat, alternate; one for repeat, look, atomic
-  uint32_t least = 0, most = 0;    // repeat; most UINT32_MAX: no end
+  uint32_t least = 0, most = 0;    // repeat; most may be no_end
   bool lazy = false, possessive = false;
   bool negated = false;  // look
   Regex::Op assertion = Regex::Op::accept;

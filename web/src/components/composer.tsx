@@ -2,7 +2,7 @@
  * The box. Events of the stream never touch it. Its text leaves it once the server has accepted
  * the message; what is typed is kept as a draft (services/drafts.ts) and survives a reload.
  */
-import { useSignal } from '@preact/signals';
+import { useComputed, useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { number, t } from '../i18n';
 import { draftsWritten, readDraft, writeDraft } from '../services/drafts';
@@ -31,6 +31,8 @@ import { Menu } from './menu';
 const draftAfterMs = 300;
 const stopDeafMs = 400;
 const sendingAfterMs = 1000;
+// In older browsers the box is measured at each key, which lays out the whole page twice.
+const growsByItself = CSS.supports('field-sizing', 'content');
 
 /** What was typed before the script was there: the page's first textarea is in the HTML. */
 export const early = { text: '', start: 0, end: 0, focused: false };
@@ -180,11 +182,13 @@ export function Composer() {
   const composedAt = useRef(-1000);
   const timer = useRef(0);
   const text = useSignal('');
+  const empty = useComputed(() => text.value.trim() === ''); // a key draws nothing again
   const live = conversation.live.value;
   const sending =
     conversation.attempt.value !== null && conversation.attempt.value.trouble === null;
 
   const grow = (): void => {
+    if (growsByItself) return;
     const area = box.current!;
     area.style.height = 'auto';
     area.style.height = `${area.scrollHeight}px`;
@@ -306,7 +310,7 @@ export function Composer() {
           {!drawMode.value && <ThinkControl />}
           <SendOrStop
             live={live}
-            empty={text.value.trim() === ''}
+            empty={empty.value}
             sending={sending}
             blind={blindTo(conversation)}
             onSend={() => void submit()}

@@ -85,6 +85,13 @@ async function readBack(sealed: Sealed): Promise<void> {
   }
 }
 
+/** Text for the box of a conversation; `unsent` is where it was kept until the box has it. */
+export interface DraftRequest {
+  conversation: string;
+  text: string;
+  unsent: string;
+}
+
 export function unsentName(conversation: string): string {
   return `unsent:${conversation}`;
 }

@@ -4,7 +4,7 @@ import { newId } from '../base/ids';
 import { titleOf } from '../base/words';
 import { t } from '../i18n';
 import { api, ApiError } from '../services/api';
-import { readDraft, unsentName, writeDraft } from '../services/drafts';
+import { type DraftRequest, readDraft, unsentName, writeDraft } from '../services/drafts';
 import { forgotten, sendPictures } from '../services/pictures';
 import { Stream, type LinkState } from '../services/stream';
 import type {
@@ -49,12 +49,6 @@ let stream: Stream | null = null;
 
 export const link = signal<LinkState>('connecting');
 export const offline = signal(false); // said to the reader: not before 2 s
-/** Text for the box of a conversation; `unsent` is where it was kept, erased when the box is. */
-interface DraftRequest {
-  conversation: string;
-  text: string;
-  unsent: string;
-}
 export const draftRequest = signal<DraftRequest | null>(null);
 export const readyElsewhere = signal(false);
 
