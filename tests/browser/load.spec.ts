@@ -146,8 +146,7 @@ test('a streamed answer touches its last block, once a frame, and nothing else',
   await chat.keyboard.type(' and after');
   await expect(chat.locator('#box')).toHaveValue('typed before and after');
   const { commits, elsewhere, composer } = await typed();
-  expect([commits, elsewhere]).toEqual([0, []]);
-  expect(composer).toBeGreaterThan(0); // the height of the box
+  expect([commits, elsewhere, composer]).toEqual([0, [], 0]); // the box grows by itself
   await chat.keyboard.press('Escape');
   await ended(chat);
 });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Page } from '@playwright/test';
 import { screenshotDir } from './support/places';
 import { Server } from './support/server';
-import { ended, expect, lastAnswer, send, stored, test, watch, words } from './support/test';
+import { answers, ended, expect, lastAnswer, send, stored, test, watch, words } from './support/test';
 
 /** Something that a model of this size can do, and that shows what the page can. */
 const question = 'Write a Python function that checks for palindromes.';
@@ -40,13 +40,14 @@ test('from the first run to a streamed answer by the real model', async ({ page,
     await page.setViewportSize(desk);
 
     await send(page, 'Now write a very long story about a submarine, with many chapters.');
+    await expect(answers(page)).toHaveCount(2);
     await expect(lastAnswer(page).locator('.prose')).toContainText(/(\S+\s+){5}/, modelTime);
     await page.keyboard.press('Escape');
     await ended(page);
     await send(page, 'Thank you.');
+    await expect(answers(page)).toHaveCount(3);
     await expect(lastAnswer(page).locator('.prose')).toContainText(/\w/, modelTime);
     await stopIfLong(page, 5_000);
-    await expect(page.locator('.message.assistant')).toHaveCount(3);
   } finally {
     await server.close('SIGTERM');
   }
