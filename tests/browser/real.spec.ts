@@ -3,7 +3,17 @@ import { join } from 'node:path';
 import type { Page } from '@playwright/test';
 import { screenshotDir } from './support/places';
 import { Server } from './support/server';
-import { answers, ended, expect, lastAnswer, send, stored, test, watch, words } from './support/test';
+import {
+  answers,
+  ended,
+  expect,
+  lastAnswer,
+  send,
+  stored,
+  test,
+  watch,
+  words,
+} from './support/test';
 
 /** Something that a model of this size can do, and that shows what the page can. */
 const question = 'Write a Python function that checks for palindromes.';
