@@ -40,6 +40,7 @@ base::Result<base::Json> read_settings(int fd);
 base::Result<pid_t> start_child(const char* verb, const std::vector<int>& fds);
 
 // How willingly the kernel ends this process when memory runs out: 0 to 1000.
+inline constexpr int engine_oom_score = 500, pictures_oom_score = 1000;
 void prefer_for_oom_killer(int score);
 
 // One message, at most message_bytes_max of JSON, with at most one descriptor. Never blocks when

@@ -45,7 +45,7 @@ int run_engine_process() {
   }
   // When memory runs out the kernel should take the engine, which comes back by itself, and not the
   // gate, which everybody is talking to.
-  prefer_for_oom_killer(500);
+  prefer_for_oom_killer(engine_oom_score);
   const SealReport report = seal_process(engine_seal(*plan));
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a new user namespace has cleared it
   send_message(child_fd::engine_report,

@@ -12,7 +12,7 @@ namespace app {
 
 int run_pictures_process() {
   ::prctl(PR_SET_NAME, "nautile-picture");
-  prefer_for_oom_killer(1000);  // the picture that is being read goes first
+  prefer_for_oom_killer(pictures_oom_score);  // the picture that is being read goes first
   SealPlan seal;
   seal.read_only = {"/proc/self"};  // its own size, which a child's limit counts from
   const SealReport report = seal_process(seal);

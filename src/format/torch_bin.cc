@@ -68,9 +68,10 @@ class TorchReader {
     std::array<uint8_t, 4> start{};
     if (source_.size() >= start.size()) TRY(source_.read(0, start));
     if (start == signature) return {};
-    return fail(
-        ErrorKind::unsupported, source_.shown() + ": is no checkpoint of PyTorch 1.6 or later",
-        "it is not a zip file; older ones are bare pickles, and those are not read", other_form);
+    return fail(ErrorKind::unsupported,
+                source_.shown() + ": is no checkpoint of PyTorch 1.6 or later",
+                "it is not a zip file; older ones are bare pickles, and those are not read",
+                instead_of_torch);
   }
 
   base::Result<void> find_parts(const std::vector<ZipMember>& members) {
@@ -102,7 +103,7 @@ class TorchReader {
 
   tl::unexpected<base::Error> bad_file(std::string why) const {
     return fail(ErrorKind::invalid_input, source_.shown() + ": is no checkpoint of tensors",
-                std::move(why), other_form);
+                std::move(why), instead_of_torch);
   }
 
   base::Result<void> check_byte_order(const ZipMember& member) const {

@@ -143,13 +143,13 @@ class Machine {
   tl::unexpected<base::Error> bad(std::string why,
                                   ErrorKind kind = ErrorKind::invalid_input) const {
     return fail(kind, fmt::format("{}: the pickle at byte {}", file_, reader_.position()),
-                std::move(why), other_form);
+                std::move(why), instead_of_torch);
   }
   tl::unexpected<base::Error> cut() const { return bad("is cut short"); }
   tl::unexpected<base::Error> refused(std::string_view what) const {
     return fail(ErrorKind::unsupported, fmt::format("{}: its pickle asks for {}", file_, what),
                 "a checkpoint of tensors needs no such thing, and nothing from a file is run",
-                other_form);
+                instead_of_torch);
   }
 
   base::Result<void> step(uint8_t code) {
@@ -539,7 +539,7 @@ base::Result<std::vector<PickledTensor>> read_torch_pickle(std::string_view byte
   if (bytes.size() > pickle_bytes_max) {
     return fail(ErrorKind::limit_exceeded,
                 fmt::format("{}: its pickle has {} bytes", file, bytes.size()),
-                fmt::format("at most {} are read", pickle_bytes_max), other_form);
+                fmt::format("at most {} are read", pickle_bytes_max), instead_of_torch);
   }
   return Machine(bytes, file).run();
 }

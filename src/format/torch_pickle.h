@@ -14,7 +14,7 @@
 namespace format {
 
 // What to do about a file of torch.save that is not read.
-inline constexpr const char* other_form = "get the model as safetensors or GGUF";
+inline constexpr const char* instead_of_torch = "get the model as safetensors or GGUF";
 
 struct PickledTensor {
   std::string name;

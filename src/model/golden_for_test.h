@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/sanitized.h"
 #include "format/model_files.h"
 #include "model/decoder.h"
 
@@ -86,10 +85,6 @@ inline std::vector<tensor::Isa> isas() {
 inline bool tests_scalar() {
   const char* forced = std::getenv("NAUTILE_ISA");
   return forced == nullptr || std::string_view(forced) == "scalar";
-}
-// How work is cut among threads is the same in every kernel: slow ones try fewer.
-inline std::vector<int> thread_counts(tensor::Isa isa) {
-  return base::sanitized || isa == tensor::Isa::scalar ? std::vector{2} : std::vector{1, 2, 3};
 }
 
 // A model and everything that it borrows.

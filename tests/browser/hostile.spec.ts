@@ -106,13 +106,12 @@ test('copies are exact: code, answer, table', async ({ chat, context, server }) 
   await send(chat, `/script say at 4000/s ${wide}`);
   await ended(chat);
   const clipboard = (): Promise<string> => chat.evaluate(() => navigator.clipboard.readText());
-  // With the key: scrolling to a button at the end makes the pill come and go, and what stood under
-  // the pointer when it was pressed stands elsewhere when it is let go.
-  await chat.getByRole('button', { name: 'Copy code' }).press('Enter');
+  await chat.getByRole('button', { name: 'Copy code' }).click();
   const code = /```js\n([\s\S]*?)\n```/.exec(wide)![1]!;
   await expect.poll(clipboard).toBe(code);
-  await lastAnswer(chat).locator('.actions').getByRole('button', { name: 'Copy' }).press('Enter');
+  await lastAnswer(chat).locator('.actions').getByRole('button', { name: 'Copy' }).click();
   await expect.poll(clipboard).toBe(await stored(chat, server));
-  await chat.getByRole('button', { name: 'Copy table' }).press('Enter');
+  await lastAnswer(chat).locator('.table').hover();
+  await chat.getByRole('button', { name: 'Copy table' }).click();
   await expect.poll(clipboard).toContain('column 0\tcolumn 1');
 });

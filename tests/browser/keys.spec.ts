@@ -176,3 +176,30 @@ test('what is typed while the page loads is kept', async ({ chat, server }) => {
   await expect(chat.locator('#box')).toHaveValue('typed early');
   await expect(chat.locator('#box')).toBeFocused();
 });
+
+for (const how of ['by itself', 'measured, where the browser has no field-sizing']) {
+  test(`the box is as high as its text: ${how}`, async ({ chat, server }) => {
+    if (how !== 'by itself') {
+      await chat.addInitScript(() => {
+        const supports = CSS.supports.bind(CSS);
+        CSS.supports = ((...asked: [string, string]) =>
+          asked[0] !== 'field-sizing' && supports(...asked)) as typeof CSS.supports;
+        const without = new CSSStyleSheet();
+        without.replaceSync('textarea { field-sizing: fixed !important }');
+        document.adoptedStyleSheets = [without];
+      });
+      await chat.goto(server.origin);
+    }
+    const box = chat.locator('#box');
+    await expect(box).toBeVisible();
+    const height = (): Promise<number> => box.evaluate((area) => area.clientHeight);
+    const one = await height();
+    await box.fill('one\ntwo\nthree');
+    await expect.poll(height).toBe(one + 2 * 24); // lines of 1.5 times 16 px
+    await box.fill(Array.from({ length: 60 }, () => 'line').join('\n'));
+    const most = 0.4 * chat.viewportSize()!.height;
+    await expect.poll(height).toBe(most);
+    await box.fill('');
+    await expect.poll(height).toBe(one);
+  });
+}

@@ -125,6 +125,29 @@ test('a reload in mid-answer takes it up from the beginning', async ({ chat, ser
   await expect(chat.locator('.thinking-head')).toContainText('30 tokens');
 });
 
+test('sent before the conversation is here, it comes after its last message', async ({ chat }) => {
+  await send(chat, '/script say first');
+  await ended(chat);
+  let go = (): void => {};
+  const held = new Promise<void>((resolve) => (go = resolve));
+  await chat.route('**/site/conversations/*', async (route) => {
+    await held;
+    await route.continue();
+  });
+  const asked = chat.waitForRequest('**/site/conversations/*');
+  await chat.reload();
+  await asked;
+  await chat.locator('#box').fill('/script say second');
+  await chat.locator('#box').press('Enter');
+  await expect(chat.locator('#box')).toHaveValue('/script say second');
+  go();
+  await expect(answers(chat)).toHaveCount(2);
+  await ended(chat);
+  await expect(chat.locator('.versions')).toHaveCount(0);
+  await expect(chat.locator('#box')).toHaveValue('');
+  await chat.unrouteAll({ behavior: 'wait' });
+});
+
 test('an answer to the request is lost: trying again answers once', async ({ chat, server }) => {
   await chat.route(
     '**/site/generations',

@@ -111,6 +111,27 @@ test('the pill follows the end; the wheel stops that at once; a return resumes i
   await ended(chat);
 });
 
+test('the pill waits while something is pressed: it is let go where it was', async ({ chat }) => {
+  await send(chat, '/script stream 900 tokens at 4000/s');
+  await ended(chat);
+  const pill = chat.getByRole('button', { name: 'New text below' });
+  await chat.keyboard.press('End');
+  await expect(pill).toBeHidden();
+  const view = (await chat.locator('.scroller').boundingBox())!;
+  await chat.mouse.move(view.x + view.width / 2, view.y + view.height - 10);
+  await chat.mouse.wheel(0, -1); // the end is not followed any more
+  await chat.mouse.down();
+  const height = await chat.locator('.scroller').evaluate(async (scroller) => {
+    scroller.scrollTop -= 300;
+    for (let frames = 0; frames < 3; frames++) await new Promise(requestAnimationFrame);
+    return scroller.clientHeight;
+  });
+  expect(height).toBe(view.height);
+  await expect(pill).toBeHidden();
+  await chat.mouse.up();
+  await expect(pill).toBeVisible();
+});
+
 test('thinking stays closed, opens, stays open; Answer now ends it', async ({ chat }) => {
   await send(chat, '/script think 40 tokens at 100/s; hold; stream 12 tokens');
   const head = chat.locator('.thinking-head');

@@ -28,6 +28,8 @@ const screensAround = 2;
 const guessPx = 160;
 const slackPx = 48; // below everything: a line that goes for a moment must not move the view
 const inputAgeMs = 1200;
+// A press whose end nobody tells (a menu of the system took it) counts as ended after this.
+const pressMsMax = 1000;
 
 interface Props {
   conversation: Conversation;
@@ -59,6 +61,7 @@ export class Transcript extends Component<Props> {
   private height = 0; // of the view, when it was last set right
   private end = 0; // of the text, then
   private guessed = 0; // 0: not yet
+  private held = 0; // the timer of a press; 0: nothing in the view is pressed
   private pinnedSeen: string | null = null;
   private spacePx = -1;
   private observer: ResizeObserver | null = null;
@@ -76,6 +79,8 @@ export class Transcript extends Component<Props> {
     this.observer.observe(this.list.current!);
     this.observer.observe(this.scroller.current!);
     this.changes.observe(this.list.current!, { childList: true, subtree: true });
+    window.addEventListener('pointerup', this.onPointerEnd);
+    window.addEventListener('pointercancel', this.onPointerEnd);
     this.follow = true;
     this.place();
   }
@@ -84,6 +89,9 @@ export class Transcript extends Component<Props> {
     if (transcript.current === this) transcript.current = null;
     this.observer?.disconnect();
     this.changes.disconnect();
+    window.removeEventListener('pointerup', this.onPointerEnd);
+    window.removeEventListener('pointercancel', this.onPointerEnd);
+    window.clearTimeout(this.held);
   }
 
   override componentDidUpdate(): void {
@@ -235,7 +243,8 @@ export class Transcript extends Component<Props> {
     const range = this.window();
     const old = this.range.peek();
     batch(() => {
-      this.below.value = past > nearEndPx && !this.follow;
+      // Its strip would take the place of what is pressed: the release would be another's.
+      if (this.held === 0) this.below.value = past > nearEndPx && !this.follow;
       if (range.from !== old.from || range.to !== old.to) this.range.value = range;
     });
   }
@@ -258,7 +267,21 @@ export class Transcript extends Component<Props> {
   };
 
   private readonly onPointerDown = (event: PointerEvent): void => {
-    if (event.target === this.view && event.offsetX > this.view.clientWidth) this.letGo(true);
+    const onScrollbar = event.target === this.view && event.offsetX > this.view.clientWidth;
+    if (onScrollbar) return this.letGo(true);
+    window.clearTimeout(this.held);
+    this.held = window.setTimeout(this.release, pressMsMax);
+  };
+
+  private readonly onPointerEnd = (): void => {
+    if (this.held === 0) return;
+    window.clearTimeout(this.held);
+    this.held = window.setTimeout(this.release); // after the click
+  };
+
+  private readonly release = (): void => {
+    this.held = 0;
+    this.look();
   };
 
   private readonly onKeyDown = (event: KeyboardEvent): void => {

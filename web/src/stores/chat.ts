@@ -205,6 +205,7 @@ export async function send(
   text: string,
   { pictures = [], draw = null }: Beside = {},
 ): Promise<boolean> {
+  if (!(await conversation.ready())) return false;
   const unsent = conversation.attempt.peek();
   if (unsent !== null && unsent.trouble === null) return false;
   if (unsent !== null) discardUnsent(conversation);

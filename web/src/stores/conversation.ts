@@ -97,6 +97,18 @@ export class Conversation {
     this.changed();
   }
 
+  /** Waits while it is fetched; then, whether it is known what a new message comes after. */
+  async ready(): Promise<boolean> {
+    await new Promise<void>((resolve) => {
+      const leave = this.state.subscribe((state) => {
+        if (state === 'loading') return;
+        queueMicrotask(() => leave());
+        resolve();
+      });
+    });
+    return this.state.peek() !== 'unreachable' || this.path.peek().length > 0;
+  }
+
   isLive(id: string): boolean {
     const live = this.lives.get(id);
     return live !== undefined && live.ending.value === null;

@@ -1,7 +1,7 @@
 /** Who is here and what the server offers: filled by the one call at start. */
 import { computed, signal } from '@preact/signals';
 import { api, ApiError, setSignedOutHandler } from '../services/api';
-import { lockDrafts, unlockDrafts } from '../services/drafts';
+import { draftsWritten, lockDrafts, unlockDrafts } from '../services/drafts';
 import type { Model, ReadySession, Session, Summary, Unusable } from '../services/wire';
 import { prefs } from './prefs';
 import { takeRules } from './pulls';
@@ -67,6 +67,7 @@ export async function signIn(code: string): Promise<void> {
 }
 
 export async function signOut(): Promise<void> {
+  await draftsWritten();
   await api.signOut();
   leave();
 }
