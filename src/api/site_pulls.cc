@@ -43,6 +43,10 @@ Json status_json(const PullStatus& status) {
                        {"error", status.error ? error_parts(*status.error) : Json()}});
 }
 
+Json frame_json(const PullStatus& status) {
+  return Json::object({{"kind", "pull"}, {"pull", status_json(status)}});
+}
+
 Json catalogue_json(const Catalogue& catalogue, PullPolicy policy) {
   Json models = Json::array();
   for (const CatalogueRow& row : catalogue.rows) {
@@ -86,12 +90,8 @@ std::optional<State> state_of(std::string_view word) {
 
 SitePulls::SitePulls(Context& context, EventStreams& streams, std::function<bool()> quiet)
     : context_(context), streams_(streams), quiet_(std::move(quiet)) {
-  // Who comes late, or comes back, is told where the download stands.
-  streams_.greet_with([this] {
-    return status_.state == State::none
-               ? std::string()
-               : Json::object({{"kind", "pull"}, {"pull", status_json(status_)}}).dump();
-  });
+  // Who comes late, or comes back, is told where the download stands, also that there is none.
+  streams_.greet_with([this] { return frame_json(status_).dump(); });
 }
 
 void SitePulls::add_routes(std::vector<Route>& routes) {
@@ -232,7 +232,7 @@ void SitePulls::answer(CatalogueAnswer answer) {
 
 void SitePulls::take_status(PullStatus status) {
   status_ = std::move(status);
-  streams_.tell_all(Json::object({{"kind", "pull"}, {"pull", status_json(status_)}}).dump());
+  streams_.tell_all(frame_json(status_).dump());
   if (status_.state == State::opening || status_.state == State::done) watch_models();
 }
 

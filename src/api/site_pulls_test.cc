@@ -179,6 +179,8 @@ TEST_F(PullsTest, EveryRefusalHasItsWord) {
 TEST_F(PullsTest, ProgressGoesToAllPagesAndIsTheFirstWordOfNewOnes) {
   sign_in();
   auto early = send("GET", "/site/events");
+  EXPECT_EQ(early->events().back().find("kind")->as_string(), "pull");
+  EXPECT_TRUE(early->events().back().find("pull")->is_null()) << "also that there is none";
   PullStatus now = status(State::fetching);
   now.bytes_per_s = 10;
   now.left_ms = 6'000;

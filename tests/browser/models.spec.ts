@@ -123,6 +123,30 @@ test.describe('where the page may fetch', () => {
     await expect(card(chat)).toHaveCount(0);
   });
 
+  test('a reply that the news has overtaken undoes nothing', async ({ chat, server }) => {
+    await openModels(chat);
+    let go = (): void => {};
+    const held = new Promise<void>((resolve) => (go = resolve));
+    await chat.route('**/site/pulls', async (route) => {
+      const response = await route.fetch();
+      await held;
+      await route.fulfill({ response });
+    });
+    const large = 'DeepSeek-R1-Distill-Qwen-14B';
+    await row(chat, large).getByRole('button').click();
+    await expect(card(chat)).toHaveClass(/planning/);
+    await step(chat, server, large);
+    await expect(card(chat)).toHaveClass(/failed/);
+    const replied = chat.waitForResponse('**/site/pulls');
+    go();
+    await replied;
+    await expect(card(chat).locator('.button').last()).toBeEnabled(); // the reply was taken
+    await expect(card(chat)).toHaveClass(/failed/);
+    await card(chat).locator('.button').last().click();
+    await expect(card(chat)).toHaveCount(0);
+    await chat.unrouteAll({ behavior: 'wait' });
+  });
+
   test('what cannot run here is not offered', async ({ chat }) => {
     await openModels(chat);
     await expect(row(chat, 'DeepSeek-R1-Distill-Llama-70B')).toContainText(/Too large: it needs/);

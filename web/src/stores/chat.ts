@@ -20,7 +20,7 @@ import { Live } from './live';
 import { drawingModel, newSeed, putChips } from './pictures';
 import { prefs } from './prefs';
 import { sizeOf, troubleOf, troubleWords } from './refusals';
-import { takePull } from './pulls';
+import { hearPull } from './pulls';
 import { navigate, route } from './router';
 import {
   conversations,
@@ -782,7 +782,7 @@ export function connect(): void {
     onFrame,
     onLink,
     onPage,
-    onPull: takePull,
+    onPull: hearPull,
     onState: (what) => {
       if (what === 'signed_out') leave();
       else void refreshList();

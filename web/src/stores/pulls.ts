@@ -19,6 +19,7 @@ export const refusal = signal('');
 export const asking = signal('');
 
 const quarter = 0.25;
+let heard = false;
 
 export function share(now: Pull): number {
   return now.bytes_total > 0 ? Math.min(1, now.bytes_here / now.bytes_total) : 0;
@@ -45,8 +46,13 @@ function spoken(before: Pull | null, now: Pull): void {
   else if (now.error !== null) announceError(sentences(now.error));
 }
 
-/** What the server says of its download, from whatever reply or frame it comes. */
-export function takePull(now: Pull | null): void {
+/** Each stream says at its opening how the download stands, and from then on every change. */
+export function hearPull(now: Pull | null): void {
+  heard = true;
+  takePull(now);
+}
+
+function takePull(now: Pull | null): void {
   const before = pull.peek();
   pull.value = now;
   if (now === null) return;
@@ -58,7 +64,8 @@ export function takePull(now: Pull | null): void {
 
 export function takeRules(state: PullRules & { current: Pull | null }): void {
   rules.value = { allowed: state.allowed, proposed: state.proposed };
-  takePull(state.current);
+  // A reply may have been overtaken by the stream: it counts until that has spoken.
+  if (!heard) takePull(state.current);
 }
 
 export async function readCatalogue(): Promise<void> {
@@ -119,10 +126,7 @@ export function pausePull(): Promise<boolean> {
 
 /** One that has ended is shown no more, on any tab; what it fetched stays on the disk. */
 export function dismissPull(): Promise<boolean> {
-  return attempt('dismiss', async () => {
-    await api.dismissPull();
-    pull.value = null;
-  });
+  return attempt('dismiss', () => api.dismissPull());
 }
 
 /** Of the rows: what is proposed, what fits, what can be run from the disk, the rest. */
