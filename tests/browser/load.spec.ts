@@ -151,6 +151,41 @@ test('a streamed answer touches its last block, once a frame, and nothing else',
   await ended(chat);
 });
 
+test('a key that is held down goes before the text, and stops it not', async ({ chat, server }) => {
+  await send(chat, '/script stream 5 tokens; gate; stream 60 tokens at 60/s; gate');
+  await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){4}/);
+  await chat.evaluate(() => {
+    const held = { commits: [] as number[], on: true };
+    (window as never as { held: typeof held }).held = held;
+    // In each frame before the commit, which is asked for by a frame of the stream.
+    const press = (): void => {
+      if (held.on) requestAnimationFrame(press);
+      window.dispatchEvent(new KeyboardEvent('keydown', { key: 'Shift', repeat: true }));
+    };
+    press();
+    const answer = [...document.querySelectorAll('.message.assistant .prose')].pop()!;
+    new MutationObserver(() => held.commits.push(performance.now())).observe(answer, {
+      childList: true,
+      subtree: true,
+      characterData: true,
+    });
+  });
+  await openGate(chat, server);
+  const shown = async (): Promise<number> =>
+    words(await lastAnswer(chat).locator('.prose').innerText()).split(' ').length;
+  await expect.poll(shown).toBe(65);
+  const commits = await chat.evaluate(() => {
+    const { held } = window as never as { held: { commits: number[]; on: boolean } };
+    held.on = false;
+    return held.commits;
+  });
+  const gaps = commits.slice(1).map((at, i) => at - commits[i]!);
+  expect(gaps.length).toBeGreaterThan(1);
+  expect(Math.min(...gaps)).toBeGreaterThan(100); // of the 150 that a commit waits at most
+  await openGate(chat, server);
+  await ended(chat);
+});
+
 interface Held {
   nodes: number;
   listeners: number;

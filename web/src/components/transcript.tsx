@@ -11,7 +11,7 @@
  * The focus stays in the conversation: where what had it goes (a button of a drawing that has
  * ended, the version that was left), the message in its place takes it.
  */
-import { batch, signal } from '@preact/signals';
+import { batch, computed, signal, type Signal } from '@preact/signals';
 import { Component, createRef } from 'preact';
 import { t } from '../i18n';
 import type { WireNode } from '../services/wire';
@@ -42,6 +42,17 @@ interface Focused {
   index: number;
 }
 
+/** Comes and goes without drawing the conversation again. */
+function Pill({ shown, onClick }: { shown: Signal<boolean>; onClick: () => void }) {
+  if (!shown.value) return null;
+  return (
+    <button type="button" class="pill" onClick={onClick}>
+      <Icon name="down" />
+      {t('more')}
+    </button>
+  );
+}
+
 /** What others may ask of the transcript on the page: move by message, follow the end. */
 export const transcript: { current: Transcript | null } = { current: null };
 
@@ -51,6 +62,7 @@ export class Transcript extends Component<Props> {
   private readonly space = createRef<HTMLDivElement>();
   private readonly heights = new Map<string, number>();
   private readonly below = signal(false);
+  private readonly boxClass = computed(() => (this.below.value ? 'scroll-box more' : 'scroll-box'));
   private readonly range = signal({ from: 0, to: windowOver });
   private follow = true;
   private anchor: { id: string; top: number } | null = null;
@@ -380,18 +392,25 @@ export class Transcript extends Component<Props> {
 
   // ---- drawing -----------------------------------------------------------------------------
 
-  private marks(node: WireNode, before: WireNode | undefined, firstRead: string | undefined) {
-    const { conversation, path } = this.props;
-    const earlier = path
-      .slice(0, path.indexOf(node))
-      .reverse()
-      .find((n) => n.role === 'assistant');
-    const changed = node.role === 'assistant' && earlier?.model && earlier.model !== node.model;
+  /** Of each message that is drawn: the model that answered before it. */
+  private modelsBefore(from: number, to: number): (string | undefined)[] {
+    const { path } = this.props;
+    let before: string | undefined;
+    for (let i = from - 1; i >= 0 && before === undefined; i--) {
+      if (path[i]!.role === 'assistant') before = path[i]!.model ?? '';
+    }
+    return path.slice(from, to).map((node) => {
+      const earlier = before;
+      if (node.role === 'assistant') before = node.model ?? '';
+      return earlier;
+    });
+  }
+
+  private marks(node: WireNode, isFirstRead: boolean, modelBefore: string | undefined) {
+    const changed = node.role === 'assistant' && modelBefore && modelBefore !== node.model;
     return (
       <>
-        {before && conversation.leftOut.value > 0 && node.id === firstRead && (
-          <p class="mark full-line">{t('full.line')}</p>
-        )}
+        {isFirstRead && <p class="mark full-line">{t('full.line')}</p>}
         {changed && <p class="mark">{t('model.mark', { model: modelName(node.model) })}</p>}
       </>
     );
@@ -403,9 +422,11 @@ export class Transcript extends Component<Props> {
     const tops = this.windowed ? this.tops() : [];
     const before = this.windowed ? tops[from]! : 0;
     const after = this.windowed ? tops[path.length]! - tops[Math.min(to, path.length)]! : 0;
-    const firstRead = conversation.firstRead()?.id;
+    const models = this.modelsBefore(from, to);
+    const leftOut = conversation.leftOut.value > 0;
+    const firstRead = leftOut ? conversation.firstRead()?.id : undefined;
     return (
-      <div class={this.below.value ? 'scroll-box more' : 'scroll-box'}>
+      <div class={this.boxClass}>
         <div
           class="scroller"
           ref={this.scroller}
@@ -428,7 +449,7 @@ export class Transcript extends Component<Props> {
           >
             {path.slice(from, to).map((node, i) => (
               <li key={node.id} data-id={node.id}>
-                {this.marks(node, path[from + i - 1], firstRead)}
+                {this.marks(node, from + i > 0 && node.id === firstRead, models[i])}
                 <Message
                   conversation={conversation}
                   node={node}
@@ -441,12 +462,7 @@ export class Transcript extends Component<Props> {
           </ol>
           <div class="spacer" ref={this.space} />
         </div>
-        {this.below.value && (
-          <button type="button" class="pill" onClick={this.onPill}>
-            <Icon name="down" />
-            {t('more')}
-          </button>
-        )}
+        <Pill shown={this.below} onClick={this.onPill} />
       </div>
     );
   }

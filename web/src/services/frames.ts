@@ -1,33 +1,51 @@
 /**
  * One commit a frame. Work given to `commit` runs together in the next animation frame; if that
  * took longer than 4 ms the next commits come every 2nd, 4th, 8th frame, until it is quick again.
- * A hidden page has no animation frames: everything is committed once on return.
+ * While keys are pressed they go first: no commit in the frame of a key, and fewer of them where
+ * they cost more. A hidden page has no animation frames: everything is committed once on return.
  */
 import { batch } from '@preact/signals';
 
 const budgetMs = 4;
 const skipMax = 8;
+const typingMs = 500; // since the last key
+const keyFrameMs = 30; // from a key until what it changed is on the screen of a slow machine
+const typingGapMsMax = 150; // a key that is held down stops no stream
+const typingShare = 20; // while keys come, commits take one part in so many of the time
 
 const work = new Map<object, () => void>();
 let scheduled = false;
 let every = 1;
 let skipped = 0;
+let spentMs = 0;
+let committedAt = 0;
+let keyAt = -typingMs;
+
+window.addEventListener('keydown', () => (keyAt = performance.now()), { capture: true });
+
+function due(now: number): boolean {
+  if (now - keyAt >= typingMs) return ++skipped >= every;
+  const gapMs = now - committedAt;
+  if (gapMs >= typingGapMsMax) return true;
+  return gapMs >= spentMs * typingShare && now - keyAt >= keyFrameMs;
+}
 
 function frame(): void {
-  if (++skipped < every) {
+  const started = performance.now();
+  if (!due(started)) {
     requestAnimationFrame(frame);
     return;
   }
   skipped = 0;
   scheduled = false;
+  committedAt = started;
   const jobs = [...work.values()];
   work.clear();
-  const started = performance.now();
   batch(() => jobs.forEach((job) => job()));
   // Preact renders in a microtask that was queued by the batch: this one runs after it.
   queueMicrotask(() => {
-    const spent = performance.now() - started;
-    every = spent > budgetMs ? Math.min(skipMax, every * 2) : Math.max(1, every >> 1);
+    spentMs = performance.now() - started;
+    every = spentMs > budgetMs ? Math.min(skipMax, every * 2) : Math.max(1, every >> 1);
   });
 }
 
