@@ -7,6 +7,7 @@
 import { batch } from '@preact/signals';
 
 const budgetMs = 4;
+const frameMs = 1000 / 60;
 const skipMax = 8;
 const typingMs = 500; // since the last key
 const keyFrameMs = 30; // from a key until what it changed is on the screen of a slow machine
@@ -16,27 +17,31 @@ const typingShare = 20; // while keys come, commits take one part in so many of 
 const work = new Map<object, () => void>();
 let scheduled = false;
 let every = 1;
-let skipped = 0;
 let spentMs = 0;
 let committedAt = 0;
 let keyAt = -typingMs;
 
 window.addEventListener('keydown', () => (keyAt = performance.now()), { capture: true });
 
-function due(now: number): boolean {
-  if (now - keyAt >= typingMs) return ++skipped >= every;
+/** How long a commit has to wait yet. */
+function waitMs(): number {
+  const now = performance.now();
   const gapMs = now - committedAt;
-  if (gapMs >= typingGapMsMax) return true;
-  return gapMs >= spentMs * typingShare && now - keyAt >= keyFrameMs;
+  if (now - keyAt >= typingMs) return (every - 1) * frameMs - gapMs;
+  const restMs = Math.max(spentMs * typingShare - gapMs, keyFrameMs - (now - keyAt));
+  return Math.min(typingGapMsMax - gapMs, restMs);
+}
+
+/** A frame that nothing is done in costs, too: until a commit is due none is asked for. */
+function schedule(): void {
+  const wait = waitMs();
+  if (wait > 0) window.setTimeout(() => requestAnimationFrame(frame), wait);
+  else requestAnimationFrame(frame);
 }
 
 function frame(): void {
+  if (waitMs() > 0) return schedule();
   const started = performance.now();
-  if (!due(started)) {
-    requestAnimationFrame(frame);
-    return;
-  }
-  skipped = 0;
   scheduled = false;
   committedAt = started;
   const jobs = [...work.values()];
@@ -54,5 +59,5 @@ export function commit(owner: object, job: () => void): void {
   work.set(owner, job);
   if (scheduled) return;
   scheduled = true;
-  requestAnimationFrame(frame);
+  schedule();
 }
