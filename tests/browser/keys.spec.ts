@@ -1,6 +1,6 @@
 // Journey 7: what Enter does, composition, and the whole page without a mouse.
 import type { Page } from '@playwright/test';
-import { answers, ended, expect, test } from './support/test';
+import { answers, ended, expect, send, test } from './support/test';
 
 interface Key {
   type: 'keydown' | 'compositionstart' | 'compositionend';
@@ -177,29 +177,54 @@ test('what is typed while the page loads is kept', async ({ chat, server }) => {
   await expect(chat.locator('#box')).toBeFocused();
 });
 
-for (const how of ['by itself', 'measured, where the browser has no field-sizing']) {
-  test(`the box is as high as its text: ${how}`, async ({ chat, server }) => {
-    if (how !== 'by itself') {
-      await chat.addInitScript(() => {
-        const supports = CSS.supports.bind(CSS);
-        CSS.supports = ((...asked: [string, string]) =>
-          asked[0] !== 'field-sizing' && supports(...asked)) as typeof CSS.supports;
-        const without = new CSSStyleSheet();
-        without.replaceSync('textarea { field-sizing: fixed !important }');
-        document.adoptedStyleSheets = [without];
-      });
-      await chat.goto(server.origin);
-    }
-    const box = chat.locator('#box');
-    await expect(box).toBeVisible();
-    const height = (): Promise<number> => box.evaluate((area) => area.clientHeight);
-    const one = await height();
-    await box.fill('one\ntwo\nthree');
-    await expect.poll(height).toBe(one + 2 * 24); // lines of 1.5 times 16 px
-    await box.fill(Array.from({ length: 60 }, () => 'line').join('\n'));
-    const most = 0.4 * chat.viewportSize()!.height;
-    await expect.poll(height).toBe(most);
-    await box.fill('');
-    await expect.poll(height).toBe(one);
-  });
-}
+test('the box is as high as its text', async ({ chat }) => {
+  const box = chat.locator('#box');
+  await expect(box).toBeVisible();
+  const height = (): Promise<number> => box.evaluate((area) => area.clientHeight);
+  const linePx = 24; // 1.5 times 16
+  const one = await height();
+  await box.fill('one\ntwo\nthree');
+  await expect.poll(height).toBe(one + 2 * linePx);
+  await box.press('Backspace'); // of "three"
+  await expect.poll(height).toBe(one + 2 * linePx);
+  await box.press('Shift+Home');
+  await box.press('Backspace');
+  await box.press('Backspace'); // the line's end
+  await expect.poll(height).toBe(one + linePx);
+  // A longer text of fewer lines shrinks it when the keys rest.
+  await box.fill('one line that is longer than the two before it');
+  await expect.poll(height).toBe(one);
+  await box.fill(Array.from({ length: 60 }, () => 'line').join('\n'));
+  const most = (): number => 0.4 * chat.viewportSize()!.height;
+  await expect.poll(height).toBe(most());
+  const { width } = chat.viewportSize()!;
+  await chat.setViewportSize({ width, height: 500 });
+  await expect.poll(height).toBe(most());
+  await box.fill('');
+  await expect.poll(height).toBe(one);
+  // Lines that break by themselves, also when the window becomes narrow.
+  await box.fill('wide '.repeat(12));
+  await expect.poll(height).toBe(one);
+  await chat.setViewportSize({ width: 360, height: 500 });
+  await expect.poll(height).toBeGreaterThan(one);
+  await chat.setViewportSize({ width, height: 500 });
+  await expect.poll(height).toBe(one);
+});
+
+test('a box that shrinks moves no text', async ({ chat, server }) => {
+  await send(chat, '/script stream 600 tokens at 2000/s');
+  await ended(chat);
+  const view = chat.locator('.scroller');
+  await chat.locator('#box').fill('a\nb\nc\nd');
+  await view.evaluate((view) => (view.scrollTop = view.scrollHeight));
+  const top = (): Promise<number> => view.evaluate((view) => view.scrollTop);
+  const end = await top();
+  await chat.mouse.move(600, 300);
+  await chat.mouse.wheel(0, -60);
+  await expect.poll(top).toBe(end - 60);
+  await chat.locator('#box').press('End');
+  await chat.locator('#box').pressSequentially('efgh');
+  await chat.locator('#box').press('Backspace'); // measured anew: as high as before
+  await expect(chat.locator('#box')).toHaveValue('a\nb\nc\ndefg');
+  expect(await top()).toBe(end - 60);
+});

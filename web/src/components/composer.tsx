@@ -25,14 +25,13 @@ import { model } from '../stores/session';
 import { overlay, question, say } from '../stores/ui';
 import { AttachButton, Chips, DrawToggle, onPaste, useDrop } from './attach';
 import { enterSends } from './enter';
+import { GrowingBox } from './grow';
 import { Icon } from './icons';
 import { Menu } from './menu';
 
 const draftAfterMs = 300;
 const stopDeafMs = 400;
 const sendingAfterMs = 1000;
-// In older browsers the box is measured at each key, which lays out the whole page twice.
-const growsByItself = CSS.supports('field-sizing', 'content');
 
 /** What was typed before the script was there: the page's first textarea is in the HTML. */
 export const early = { text: '', start: 0, end: 0, focused: false };
@@ -179,6 +178,7 @@ function SendOrStop({ live, empty, sending, blind, onSend }: SendProps) {
 export function Composer() {
   const conversation = current.value;
   const box = useRef<HTMLTextAreaElement>(null);
+  const growing = useRef<GrowingBox | null>(null);
   const composedAt = useRef(-1000);
   const timer = useRef(0);
   const text = useSignal('');
@@ -187,21 +187,20 @@ export function Composer() {
   const sending =
     conversation.attempt.value !== null && conversation.attempt.value.trouble === null;
 
-  const grow = (): void => {
-    if (growsByItself) return;
-    const area = box.current!;
-    area.style.height = 'auto';
-    area.style.height = `${area.scrollHeight}px`;
-  };
   const put = (value: string): void => {
     text.value = value;
     box.current!.value = value;
-    grow();
+    growing.current!.fit();
   };
   const keep = (unsent?: string): void => {
     window.clearTimeout(timer.current);
     void writeDraft(draftName(conversation), text.peek(), unsent);
   };
+
+  useLayoutEffect(() => {
+    const own = (growing.current = new GrowingBox(box.current!));
+    return () => own.close();
+  }, []);
 
   useLayoutEffect(() => {
     composerBox.current = box.current;
@@ -237,9 +236,9 @@ export function Composer() {
 
   const onInput = (): void => {
     text.value = box.current!.value;
-    grow();
+    growing.current!.typed();
     window.clearTimeout(timer.current);
-    timer.current = window.setTimeout(keep, draftAfterMs);
+    timer.current = window.setTimeout(() => (growing.current!.rested(), keep()), draftAfterMs);
   };
 
   const submit = async (): Promise<void> => {

@@ -13,6 +13,7 @@ import { ask, say } from '../stores/ui';
 import { directionOf } from '../text/direction';
 import { IconButton } from './button';
 import { enterSends } from './enter';
+import { GrowingBox } from './grow';
 import { Icon, type IconName } from './icons';
 import { Drawing } from './drawing';
 import { Markdown } from './markdown';
@@ -207,6 +208,7 @@ interface EditorProps {
 
 function Editor({ conversation, node, onDone }: EditorProps) {
   const box = useRef<HTMLTextAreaElement>(null);
+  const grows = useRef<GrowingBox | null>(null);
   const composedAt = useRef(-1000);
   const text = useSignal(node.content);
   const busy = conversation.live.value !== null;
@@ -215,10 +217,11 @@ function Editor({ conversation, node, onDone }: EditorProps) {
     box.current?.setSelectionRange(node.content.length, node.content.length);
   }, []);
   useLayoutEffect(() => {
-    const area = box.current!;
-    area.style.height = 'auto';
-    area.style.height = `${area.scrollHeight + 2}px`;
-  }, [text.value]);
+    const growing = new GrowingBox(box.current!);
+    growing.fit();
+    grows.current = growing;
+    return () => growing.close();
+  }, []);
   const send = (): void => {
     if (text.value.trim() === '' || busy) return;
     onDone();
@@ -242,7 +245,10 @@ function Editor({ conversation, node, onDone }: EditorProps) {
         aria-label={t('edit.label')}
         enterkeyhint={coarse.matches ? 'enter' : 'send'}
         value={text.value}
-        onInput={(event) => (text.value = event.currentTarget.value)}
+        onInput={(event) => {
+          text.value = event.currentTarget.value;
+          grows.current!.fit();
+        }}
         onKeyDown={onKeyDown}
         onCompositionEnd={(event) => (composedAt.current = event.timeStamp)}
       />
