@@ -3,6 +3,7 @@
  * and, where the server gave one, a reason and a time to wait. A 401 asks `onSignedOut`, which
  * shows the sign-in over the page; when it resolves true the request is repeated once.
  */
+import { inOrder } from '../base/in_order';
 import type {
   Catalogue,
   GenerationRequest,
@@ -107,7 +108,7 @@ async function call<T>(
 const id = encodeURIComponent;
 
 export const api = {
-  session: () => call<Session>('GET', 'session', undefined, false),
+  session: inOrder(() => call<Session>('GET', 'session', undefined, false)),
   setup: (code: string) => call<Session>('POST', 'setup', { code, mode: 'just_me' }, false),
   signIn: (code: string) => call<Session>('POST', 'signin', { code }, false),
   signOut: () => call<void>('POST', 'signout', {}, false),
@@ -127,7 +128,9 @@ export const api = {
     call<void>('PUT', `attachments/${id(key)}`, picture),
   stop: (generation: string) => call<void>('DELETE', `generations/${id(generation)}`),
   answerNow: (generation: string) => call<void>('POST', `generations/${id(generation)}/answer`, {}),
-  catalogue: () => call<Catalogue>('GET', 'catalogue', undefined, true, catalogueTimeoutMs),
+  catalogue: inOrder(() =>
+    call<Catalogue>('GET', 'catalogue', undefined, true, catalogueTimeoutMs),
+  ),
   startPull: (ref: string) =>
     call<PullRules & { current: Pull | null }>('POST', 'pulls', { ref }),
   dismissPull: () => call<void>('DELETE', 'pulls/ended'),
