@@ -30,6 +30,17 @@ interface Row {
   measured: number;
 }
 
+/** What is noted in the page while keys are pressed, in ms. */
+interface Probe {
+  keys: number[];
+  tasks: number[];
+  painted: Map<number, number>; // by interaction; those under 16 ms are not told
+}
+
+interface Timing extends PerformanceEntry {
+  interactionId: number;
+}
+
 const rows: Row[] = [];
 const note = (what: string, unit: string, budget: number, measured: number): void =>
   void rows.push({ what, unit, budget, measured });
@@ -146,14 +157,7 @@ test('a long chat', async ({ chat, server }) => {
   await send(chat, '/script stream 3000 tokens at 60/s');
   await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){10}/);
   await chat.evaluate(() => {
-    interface Timing extends PerformanceEntry {
-      interactionId: number;
-    }
-    const all = window as never as {
-      keys: number[];
-      tasks: number[];
-      painted: Map<number, number>;
-    };
+    const all = window as never as Probe;
     all.keys = [];
     all.tasks = [];
     all.painted = new Map();
@@ -179,11 +183,7 @@ test('a long chat', async ({ chat, server }) => {
     await chat.keyboard.type('the quick brown fox jumps over it', { delay: 60 });
   }
   const { keys, tasks, painted } = await chat.evaluate(() => {
-    const all = window as never as {
-      keys: number[];
-      tasks: number[];
-      painted: Map<number, number>;
-    };
+    const all = window as never as Probe;
     return { keys: all.keys, tasks: all.tasks, painted: [...all.painted.values()] };
   });
   const name = `a key at 60 tokens/s in 500 messages, CPU ÷ ${slowCpu}`;

@@ -84,9 +84,7 @@ void EventStreams::open(const Call& call, std::vector<Follow> follows, bool once
   call.exchange->begin_stream(200, stream_headers());
   send(*stream, R"({"kind":"ping"})");
   if (models_seen_.empty()) models_seen_ = models_fingerprint();
-  if (const std::string greeting = greeting_ && !once ? greeting_() : ""; !greeting.empty()) {
-    send(*stream, greeting);
-  }
+  if (greeting_ && !once) send(*stream, greeting_());
   pump(stream);
   ping_later(stream);
 }

@@ -35,7 +35,7 @@ class EventStreams {
   void open(const Call& call, std::vector<Follow> follows, bool once);
   void state(std::string_view what);      // to all: "conversations", "models"
   void tell_all(std::string_view frame);  // a frame of its own, to all
-  // What every new stream is told first; empty: nothing.
+  // The frame that every new stream is told first.
   void greet_with(std::function<std::string()> greeting) { greeting_ = std::move(greeting); }
   // Tells all if models came, went or were loaded since the last look.
   void look_at_models();

@@ -211,7 +211,7 @@ test('the box is as high as its text', async ({ chat }) => {
   await expect.poll(height).toBe(one);
 });
 
-test('a box that shrinks moves no text', async ({ chat, server }) => {
+test('measuring the box moves no text', async ({ chat, server }) => {
   await send(chat, '/script stream 600 tokens at 2000/s');
   await ended(chat);
   const view = chat.locator('.scroller');
@@ -227,4 +227,24 @@ test('a box that shrinks moves no text', async ({ chat, server }) => {
   await chat.locator('#box').press('Backspace'); // measured anew: as high as before
   await expect(chat.locator('#box')).toHaveValue('a\nb\nc\ndefg');
   expect(await top()).toBe(end - 60);
+});
+
+test('the editor of a question is as high as its text', async ({ chat }) => {
+  await send(chat, 'one\ntwo');
+  await ended(chat);
+  await chat.locator('.message.user').getByRole('button', { name: 'Edit' }).click();
+  const box = chat.locator('.editor textarea');
+  const height = (): Promise<number> => box.evaluate((area) => area.clientHeight);
+  const unscrolled = (): Promise<boolean> =>
+    box.evaluate((area) => area.scrollHeight === area.clientHeight);
+  const two = await height();
+  expect(await unscrolled()).toBe(true);
+  await box.press('Shift+Enter');
+  const three = await height();
+  expect(three).toBeGreaterThan(two);
+  expect(await unscrolled()).toBe(true);
+  await box.press('Backspace');
+  expect(await height()).toBe(two);
+  await box.fill('a line that is longer than the two before');
+  await expect.poll(height).toBeLessThan(two);
 });

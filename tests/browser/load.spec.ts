@@ -151,7 +151,7 @@ test('a streamed answer touches its last block, once a frame, and nothing else',
   await ended(chat);
 });
 
-test('a key that is held down goes before the text, and stops it not', async ({ chat, server }) => {
+test('a key that is held down goes before the text, which goes on', async ({ chat, server }) => {
   await send(chat, '/script stream 5 tokens; gate; stream 60 tokens at 60/s; gate');
   await expect(lastAnswer(chat).locator('.prose')).toContainText(/(\S+ ){4}/);
   await chat.evaluate(() => {

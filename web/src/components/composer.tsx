@@ -238,7 +238,7 @@ export function Composer() {
     text.value = box.current!.value;
     growing.current!.typed();
     window.clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => (growing.current!.rested(), keep()), draftAfterMs);
+    timer.current = window.setTimeout(keep, draftAfterMs);
   };
 
   const submit = async (): Promise<void> => {

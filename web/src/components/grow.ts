@@ -4,9 +4,12 @@
  * stands around it. (`field-sizing: content` lays out the whole page at each key.) Its parent keeps
  * what it holds at its start, not stretched.
  */
+const restMs = 300; // since the last key
+
 export class GrowingBox {
   private length = 0;
   private width: number;
+  private timer = 0;
   private readonly observer: ResizeObserver;
 
   constructor(private readonly area: HTMLTextAreaElement) {
@@ -20,20 +23,18 @@ export class GrowingBox {
   }
 
   close(): void {
+    window.clearTimeout(this.timer);
     this.observer.disconnect();
   }
 
-  /** After a key. Where a longer text of fewer lines took the place of one, `rested` shrinks it. */
+  /** After a key. A longer text of fewer lines is found to be lower only when the keys rest. */
   typed(): void {
     const shorter = this.area.value.length < this.length;
     this.length = this.area.value.length;
-    if (shorter) this.rested();
-    else this.grow();
-  }
-
-  /** No key has come for a while. */
-  rested(): void {
-    if (this.area.style.height !== '') this.fit();
+    window.clearTimeout(this.timer);
+    if (shorter) return this.shrink();
+    this.grow();
+    if (this.grown) this.timer = window.setTimeout(() => this.shrink(), restMs);
   }
 
   /** After any change. The frame around it holds still meanwhile: nothing else is moved. */
@@ -44,6 +45,14 @@ export class GrowingBox {
     this.area.style.height = '';
     this.grow();
     frame.style.minHeight = '';
+  }
+
+  private get grown(): boolean {
+    return this.area.style.height !== '';
+  }
+
+  private shrink(): void {
+    if (this.grown) this.fit();
   }
 
   private grow(): void {

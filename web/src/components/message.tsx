@@ -208,7 +208,7 @@ interface EditorProps {
 
 function Editor({ conversation, node, onDone }: EditorProps) {
   const box = useRef<HTMLTextAreaElement>(null);
-  const grows = useRef<GrowingBox | null>(null);
+  const growing = useRef<GrowingBox | null>(null);
   const composedAt = useRef(-1000);
   const text = useSignal(node.content);
   const busy = conversation.live.value !== null;
@@ -217,10 +217,9 @@ function Editor({ conversation, node, onDone }: EditorProps) {
     box.current?.setSelectionRange(node.content.length, node.content.length);
   }, []);
   useLayoutEffect(() => {
-    const growing = new GrowingBox(box.current!);
-    growing.fit();
-    grows.current = growing;
-    return () => growing.close();
+    const own = (growing.current = new GrowingBox(box.current!));
+    own.fit();
+    return () => own.close();
   }, []);
   const send = (): void => {
     if (text.value.trim() === '' || busy) return;
@@ -247,7 +246,7 @@ function Editor({ conversation, node, onDone }: EditorProps) {
         value={text.value}
         onInput={(event) => {
           text.value = event.currentTarget.value;
-          grows.current!.fit();
+          growing.current!.typed();
         }}
         onKeyDown={onKeyDown}
         onCompositionEnd={(event) => (composedAt.current = event.timeStamp)}
