@@ -187,15 +187,16 @@ int main(int argc, char** argv) {
   base::Pool pool(threads);
   std::printf("%d threads, %s\n", threads, std::string(tensor::isa_name(*isa)).c_str());
   const Shape shapes[] = {
-      {Dtype::q4_0, 8960, 1536},    {Dtype::q4_0, 1536, 8960},   {Dtype::q4_k, 8960, 1536},
-      {Dtype::q4_k, 1536, 8960},    {Dtype::q6_k, 1536, 8960},   {Dtype::q8_0, 8960, 1536},
-      {Dtype::q4_1, 1536, 576},     {Dtype::q4_1, 576, 1536},    {Dtype::q5_0, 8960, 1536},
-      {Dtype::q5_k, 8960, 1536},    {Dtype::f16, 2048, 1536},    {Dtype::q2_k, 8960, 1536},
-      {Dtype::q3_k, 8960, 1536},    {Dtype::iq4_nl, 8960, 1536}, {Dtype::iq4_xs, 8960, 1536},
-      {Dtype::mxfp4, 8960, 1536},   {Dtype::iq1_s, 8960, 1536},  {Dtype::iq1_m, 8960, 1536},
-      {Dtype::iq2_xxs, 8960, 1536}, {Dtype::iq2_xs, 8960, 1536}, {Dtype::iq2_s, 8960, 1536},
-      {Dtype::iq3_xxs, 8960, 1536}, {Dtype::iq3_s, 8960, 1536},  {Dtype::tq1_0, 8960, 1536},
-      {Dtype::tq2_0, 8960, 1536},   {Dtype::nvfp4, 8960, 1536}};
+      {Dtype::q4_0, 8960, 1536},     {Dtype::q4_0, 1536, 8960},   {Dtype::q4_k, 8960, 1536},
+      {Dtype::q4_k, 1536, 8960},     {Dtype::q6_k, 1536, 8960},   {Dtype::q8_0, 8960, 1536},
+      {Dtype::q4_1, 1536, 576},      {Dtype::q4_1, 576, 1536},    {Dtype::q5_0, 8960, 1536},
+      {Dtype::q5_k, 8960, 1536},     {Dtype::f16, 2048, 1536},    {Dtype::q2_k, 8960, 1536},
+      {Dtype::q3_k, 8960, 1536},     {Dtype::iq4_nl, 8960, 1536}, {Dtype::iq4_xs, 8960, 1536},
+      {Dtype::mxfp4, 8960, 1536},    {Dtype::iq1_s, 8960, 1536},  {Dtype::iq1_m, 8960, 1536},
+      {Dtype::iq2_xxs, 8960, 1536},  {Dtype::iq2_xs, 8960, 1536}, {Dtype::iq2_s, 8960, 1536},
+      {Dtype::iq3_xxs, 8960, 1536},  {Dtype::iq3_s, 8960, 1536},  {Dtype::tq1_0, 8960, 1536},
+      {Dtype::tq2_0, 8960, 1536},    {Dtype::nvfp4, 8960, 1536},  {Dtype::f32, 8960, 1536},
+      {Dtype::f8_scaled, 8960, 1536}};
   for (const Shape& shape : shapes) {
     if (argc > 3 && tensor::info(shape.dtype).name != argv[3]) continue;
     measure(shape, *isa, pool);

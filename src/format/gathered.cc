@@ -24,6 +24,21 @@ const std::array<float, 256>& e4m3_values() {
   return values;
 }
 
+constexpr uint64_t block_k = tensor::f8_scaled_k, block_bytes = tensor::f8_scaled_bytes;
+static_assert(piece_bytes % block_k == 0);
+
+// The least that is delivered as a whole.
+struct Step {
+  uint64_t weights, bytes;
+};
+Step step_of(const GatheredTensor& tensor) {
+  return tensor.as_f32 ? Step{1, sizeof(float)} : Step{block_k, block_bytes};
+}
+uint64_t delivered_bytes(const GatheredTensor& tensor, uint64_t weights) {
+  const Step step = step_of(tensor);
+  return weights / step.weights * step.bytes;
+}
+
 // Delivers the weights of one part.
 class ScaledReader {
  public:
@@ -36,23 +51,43 @@ class ScaledReader {
         scales_(tensor.scales[part]),
         scale_columns_((tensor.columns + tensor.block.columns - 1) / tensor.block.columns) {}
 
-  // Weights [first, first + count) of the part, in row-major order.
+  // Weights [first, first + count) of the part, in row-major order, as what is delivered; with
+  // f8_scaled first and count are whole blocks.
   base::Result<void> read(uint64_t first, uint64_t count, uint8_t* out) {
     while (count > 0) {
       const uint64_t piece = std::min(count, piece_bytes);
       codes_.resize(piece);
       TRY(files_[static_cast<size_t>(part_.file)]->read(part_.offset + first, codes_));
-      TRY(deliver(first, out));
+      TRY(check_codes(first));
+      if (tensor_.as_f32) {
+        TRY(deliver_f32(first, out));
+      } else {
+        TRY(deliver_blocks(first, out));
+      }
       first += piece;
       count -= piece;
-      out += piece * sizeof(float);
+      out += delivered_bytes(tensor_, piece);
     }
     return {};
   }
 
  private:
+  base::Result<void> check_codes(uint64_t first) const {
+    uint8_t worst = 0;  // in one pass without branches: almost no file has such a code
+    for (const uint8_t code : codes_) worst |= static_cast<uint8_t>((code & 0x7f) == 0x7f);
+    if (worst == 0) return {};
+    const auto found = std::find_if(codes_.begin(), codes_.end(),
+                                    [](uint8_t code) { return (code & 0x7f) == 0x7f; });
+    const uint64_t at = first + static_cast<uint64_t>(found - codes_.begin());
+    return fail(ErrorKind::invalid_input,
+                fmt::format("{}: tensor {}: the weight [{}, {}] is not a number",
+                            files_[static_cast<size_t>(part_.file)]->shown(), name_,
+                            at / tensor_.columns, at % tensor_.columns),
+                "no answer could be computed with it", "download the file again");
+  }
+
   // Row by row, and in each row block by block.
-  base::Result<void> deliver(uint64_t first, uint8_t* out) {
+  base::Result<void> deliver_f32(uint64_t first, uint8_t* out) {
     const std::array<float, 256>& values = e4m3_values();
     for (size_t i = 0; i < codes_.size();) {
       const uint64_t row = (first + i) / tensor_.columns, column = (first + i) % tensor_.columns;
@@ -65,6 +100,16 @@ class ScaledReader {
         const float value = values[codes_[i]] * scale;
         std::memcpy(out + i * sizeof(float), &value, sizeof(float));
       }
+    }
+    return {};
+  }
+
+  base::Result<void> deliver_blocks(uint64_t first, uint8_t* out) {
+    for (size_t i = 0; i < codes_.size(); i += block_k, out += block_bytes) {
+      TRY(find_scales((first + i) / tensor_.columns / tensor_.block.rows));
+      const float scale = row_scales_[(first + i) % tensor_.columns / tensor_.block.columns];
+      std::memcpy(out, &scale, sizeof(float));
+      std::memcpy(out + sizeof(float), codes_.data() + i, block_k);
     }
     return {};
   }
@@ -113,19 +158,24 @@ base::Result<void> read_part(const GatheredTensor& tensor,
     return files[static_cast<size_t>(part.file)]->read(part.offset + from, out);
   }
   ScaledReader reader(tensor, files, name, index);
-  const uint64_t first = from / sizeof(float);
-  const uint64_t end = (from + out.size() + sizeof(float) - 1) / sizeof(float);
-  if (from % sizeof(float) == 0 && out.size() % sizeof(float) == 0) {
-    return reader.read(first, end - first, out.data());
+  const Step step = step_of(tensor);
+  const uint64_t first = from / step.bytes;
+  const uint64_t end = (from + out.size() + step.bytes - 1) / step.bytes;
+  if (from % step.bytes == 0 && out.size() % step.bytes == 0) {
+    return reader.read(first * step.weights, (end - first) * step.weights, out.data());
   }
-  // A range that cuts a number: nobody needs it, but it must be right.
-  std::vector<uint8_t> whole((end - first) * sizeof(float));
-  TRY(reader.read(first, end - first, whole.data()));
-  std::memcpy(out.data(), whole.data() + from % sizeof(float), out.size());
+  // A range that cuts a number or a block: rare, but it must be right.
+  std::vector<uint8_t> whole((end - first) * step.bytes);
+  TRY(reader.read(first * step.weights, (end - first) * step.weights, whole.data()));
+  std::memcpy(out.data(), whole.data() + from % step.bytes, out.size());
   return {};
 }
 
 }  // namespace
+
+bool needs_f32(uint64_t columns, const ScaleBlock& block) {
+  return columns % block_k != 0 || block.columns % block_k != 0;
+}
 
 base::Result<void> read_gathered(const GatheredTensor& tensor,
                                  std::span<const std::unique_ptr<ByteSource>> files,

@@ -165,8 +165,10 @@ class Normaliser {
       gathered.rows = first.shape[0];
       gathered.columns = first.shape[1];
       gathered.block = *block_;
-      gathered.part_bytes = first.bytes * sizeof(float);  // a file has less than 2^62 bytes
-      tensor.dtype = Dtype::f32;
+      gathered.as_f32 = needs_f32(gathered.columns, gathered.block);
+      tensor.dtype = gathered.as_f32 ? Dtype::f32 : Dtype::f8_scaled;
+      // A file has less than 2^62 bytes.
+      gathered.part_bytes = gathered.rows * tensor::row_bytes(tensor.dtype, gathered.columns);
     }
     tensor.source = static_cast<int>(out_.gathered.size());
     out_.gathered.push_back(std::move(gathered));

@@ -20,7 +20,7 @@ constexpr uint64_t copy_bytes = 4 << 20;
 
 bool is_float(Dtype dtype) {
   return dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16 ||
-         dtype == Dtype::f8_e4m3;
+         dtype == Dtype::f8_e4m3 || dtype == Dtype::f8_scaled;
 }
 
 MixModel mix_model_of(const GgufExport& exported) {

@@ -115,7 +115,7 @@ Dtype type_of_pictures(std::string_view name, std::span<const uint64_t> ne, Dtyp
   const bool adapter = name.starts_with("codes_aligner.") || name.starts_with("codes_head.");
   const auto block = static_cast<uint64_t>(tensor::info(Dtype::q8_0).block_elements);
   if (adapter && ne[0] % block == 0) return Dtype::q8_0;
-  return from == Dtype::f32 ? Dtype::f16 : from;
+  return from == Dtype::f32 || from == Dtype::f8_scaled ? Dtype::f16 : from;
 }
 
 Dtype choose_type(FileType file, const MixModel& model, std::string_view name,

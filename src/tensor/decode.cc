@@ -108,6 +108,16 @@ void decode_nvfp4(const uint8_t* b, float* y) {
   }
 }
 
+void decode_f8_scaled(const uint8_t* b, float* y) {
+  static const auto values = [] {
+    std::array<float, 256> all{};
+    for (size_t i = 0; i < all.size(); ++i) all[i] = f8_e4m3_to_f32(static_cast<uint8_t>(i));
+    return all;
+  }();
+  const auto scale = std::bit_cast<float>(load_u32(b));
+  for (int k = 0; k < f8_scaled_k; ++k) y[k] = values[b[4 + k]] * scale;
+}
+
 void decode_q2_k(const uint8_t* b, float* y) {
   const float d = load_f16(b + 80);
   const float dmin = load_f16(b + 82);
@@ -236,6 +246,8 @@ DecodeBlock block_decoder(Dtype dtype) {
       return decode_mxfp4;
     case Dtype::nvfp4:
       return decode_nvfp4;
+    case Dtype::f8_scaled:
+      return decode_f8_scaled;
     case Dtype::q2_k:
       return decode_q2_k;
     case Dtype::q3_k:

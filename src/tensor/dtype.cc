@@ -52,6 +52,7 @@ constexpr DtypeInfo known[] = {
     {Dtype::u32, "U32", 1, 4, false},
     {Dtype::u64, "U64", 1, 8, false},
     {Dtype::f8_e8m0, "F8_E8M0", 1, 1, true},
+    {Dtype::f8_scaled, "F8_E4M3_SCALED", f8_scaled_k, f8_scaled_bytes, true},
 };
 
 }  // namespace

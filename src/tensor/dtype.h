@@ -50,8 +50,13 @@ enum class Dtype : uint32_t {
   u16 = 1004,
   u32 = 1005,
   u64 = 1006,
-  f8_e8m0 = 1007
+  f8_e8m0 = 1007,
+  // In memory only: the f32 that a block of an FP8 checkpoint is multiplied with, then 128 F8_E4M3
+  // of a row. f32(code) * scale, rounded once, is the weight; codes that are no number do not
+  // occur.
+  f8_scaled = 1008
 };
+inline constexpr int f8_scaled_k = 128, f8_scaled_bytes = 132;
 
 struct DtypeInfo {
   Dtype dtype;

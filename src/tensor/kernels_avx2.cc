@@ -79,10 +79,83 @@ AVX2_FN void float_columns(const uint8_t* w, int count, const PanelJob& job, int
   }
 }
 
-// `decoded`: any type, turned into f32 first.
-template <Stored stored, bool decoded>
+// e4m3 shifted into the bits of a half is 2^-8 of its value, subnormals too.
+AVX2_INLINE __m256 f8_values(__m128i wide /* (8) codes, sign extended */) {
+  const __m128i half =
+      _mm_and_si128(_mm_slli_epi16(wide, 7), _mm_set1_epi16(static_cast<int16_t>(0xbf80)));
+  return _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0f));
+}
+
+// The weights of `count` k of an FP8 unit: [k][16 rows].
+AVX2_FN void decode_f8(const uint8_t* unit, int count, float* out) {
+  const uint8_t* code = unit + f8_codes_at;
+  for (int k0 = 0; k0 < count; k0 += f8_scaled_k, unit += f8_scales_bytes) {
+    const auto* scales = reinterpret_cast<const float*>(unit);
+    const __m256 low = _mm256_load_ps(scales), high = _mm256_load_ps(scales + 8);
+    for (int k = 0; k < f8_scaled_k; ++k, code += half_rows, out += half_rows) {
+      if (k % 4 == 0) prefetch_line(code);
+      const __m256i wide = _mm256_cvtepi8_epi16(load16(code));
+      _mm256_store_ps(out, _mm256_mul_ps(f8_values(_mm256_castsi256_si128(wide)), low));
+      _mm256_store_ps(out + 8, _mm256_mul_ps(f8_values(_mm256_extracti128_si256(wide, 1)), high));
+    }
+  }
+}
+
+// Few columns: the codes become weights in registers on their way into the sums.
+template <int NT>
+AVX2_FN void f8_tile(const uint8_t* unit, int count, const float* x, int64_t x_stride, float* acc) {
+  const uint8_t* code = unit + f8_codes_at;
+  __m256 t[2][NT];
+#pragma GCC unroll 4
+  for (int c = 0; c < NT; ++c) t[0][c] = t[1][c] = _mm256_setzero_ps();
+  for (int k0 = 0; k0 < count; k0 += f8_scaled_k, unit += f8_scales_bytes, x += f8_scaled_k) {
+    const auto* scales = reinterpret_cast<const float*>(unit);
+    const __m256 low = _mm256_load_ps(scales), high = _mm256_load_ps(scales + 8);
+    for (int k = 0; k < f8_scaled_k; ++k, code += half_rows) {
+      if (k % 4 == 0) prefetch_line(code);
+      const __m256i wide = _mm256_cvtepi8_epi16(load16(code));
+      const __m256 w0 = _mm256_mul_ps(f8_values(_mm256_castsi256_si128(wide)), low);
+      const __m256 w1 = _mm256_mul_ps(f8_values(_mm256_extracti128_si256(wide, 1)), high);
+#pragma GCC unroll 4
+      for (int c = 0; c < NT; ++c) {
+        const __m256 v = _mm256_set1_ps(x[c * x_stride + k]);
+        t[0][c] = _mm256_fmadd_ps(w0, v, t[0][c]);
+        t[1][c] = _mm256_fmadd_ps(w1, v, t[1][c]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < NT; ++c) {
+    for (int i = 0; i < 2; ++i) {
+      float* to = acc + c * panel_rows + 8 * i;
+      _mm256_store_ps(to, _mm256_add_ps(_mm256_load_ps(to), t[i][c]));
+    }
+  }
+}
+
+AVX2_FN void f8_columns(const uint8_t* unit, int count, const PanelJob& job, int64_t g, int h) {
+  const int64_t stride = job.w->cols;
+  const float* x = job.x->x + job.first_column * stride + g * superblock_k;
+  float* acc = job.acc + h * half_rows;
+  switch (job.columns) {
+    case 1:
+      return f8_tile<1>(unit, count, x, stride, acc);
+    case 2:
+      return f8_tile<2>(unit, count, x, stride, acc);
+    case 3:
+      return f8_tile<3>(unit, count, x, stride, acc);
+    default:
+      return f8_tile<4>(unit, count, x, stride, acc);
+  }
+}
+constexpr int f8_columns_max = 4;
+
+// What stands in memory is read as it is, or turned into f32 first: FP8 by this file, others by
+// any.
+enum class Decoded { no, f8, any };
+template <Stored stored, Decoded decoded>
 AVX2_FN void float_panel(const PanelJob& job) {
-  alignas(64) float weights[decoded ? superblock_k * half_rows : 1];
+  alignas(64) float weights[decoded != Decoded::no ? superblock_k * half_rows : 1];
   const int64_t cols = job.w->cols;
   std::memset(job.acc, 0, sizeof(float) * static_cast<size_t>(job.columns * panel_rows));
   for (int64_t g = 0; g * superblock_k < cols; ++g) {
@@ -90,8 +163,16 @@ AVX2_FN void float_panel(const PanelJob& job) {
       const int64_t half = job.panel * 2 + h;
       auto count = static_cast<int>(std::min<int64_t>(superblock_k, cols - g * superblock_k));
       const uint8_t* w = nullptr;
-      if constexpr (decoded) {
-        decode_half_superblock(*job.w, half, g, weights);
+      if constexpr (decoded != Decoded::no) {
+        if constexpr (decoded == Decoded::f8) {
+          if (job.columns <= f8_columns_max) {
+            f8_columns(half_view(*job.w, half).unit(g), count, job, g, h);
+            continue;
+          }
+          decode_f8(half_view(*job.w, half).unit(g), count, weights);
+        } else {
+          decode_half_superblock(*job.w, half, g, weights);
+        }
         w = reinterpret_cast<const uint8_t*>(weights);
       } else {
         w = half_view(*job.w, half).unit(g);
@@ -104,13 +185,15 @@ AVX2_FN void float_panel(const PanelJob& job) {
 PanelKernel floating(Dtype dtype) {
   switch (dtype) {
     case Dtype::f32:
-      return float_panel<Stored::f32, false>;
+      return float_panel<Stored::f32, Decoded::no>;
     case Dtype::f16:
-      return float_panel<Stored::f16, false>;
+      return float_panel<Stored::f16, Decoded::no>;
     case Dtype::bf16:
-      return float_panel<Stored::bf16, false>;
+      return float_panel<Stored::bf16, Decoded::no>;
+    case Dtype::f8_scaled:
+      return float_panel<Stored::f32, Decoded::f8>;
     default:
-      return float_panel<Stored::f32, true>;
+      return float_panel<Stored::f32, Decoded::any>;
   }
 }
 

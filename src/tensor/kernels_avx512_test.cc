@@ -81,6 +81,7 @@ TEST(EmulatedAvx512, float_weights_and_exact_mode_equal_scalar) {
     expect_equals_scalar(emulated_avx512_kernels(), dtype, 37, 288, Precision::int8);
   }
   expect_equals_scalar(emulated_avx512_kernels(), Dtype::nvfp4, 37, 256, Precision::int8);
+  expect_equals_scalar(emulated_avx512_kernels(), Dtype::f8_scaled, 37, 384, Precision::int8);
   expect_equals_scalar(emulated_avx512_kernels(), Dtype::q4_k, 37, 256, Precision::exact);
 }
 

@@ -32,6 +32,7 @@ inline constexpr int k_scale_bytes = 256;      // scale lines, before a superblo
 inline constexpr int q2_k_scales_at = 64, q2_k_codes_at = 320, q2_k_group_bytes = 256;  // 64 k
 inline constexpr int q3_k_scale_bytes = 192, q3_k_group_bytes = 384;                    // 64 k
 inline constexpr int iq4_xs_codes_at = 128;
+inline constexpr int f8_scales_bytes = 64, f8_codes_at = 128;         // scales of a block, 16 rows
 inline constexpr int q6_k_group_bytes = 768;                          // 64 k
 constexpr int q3_k_low_line(int m) { return 1 + m; }                  // m < 4
 constexpr int q3_k_high_line(int e) { return 5 * e; }                 // e < 2

@@ -128,15 +128,16 @@ TEST_P(LinearIsa, float_weights_take_float_activations) {
 
 TEST_P(LinearIsa, a_type_without_integer_codes_works) {
   for (const int n : {1, 2, 7, 16, 17, 64}) {
-    expect_near_reference(decoded_type, 37, 448, n, GetParam(), Precision::int8);
+    expect_near_reference(Dtype::nvfp4, 37, 448, n, GetParam(), Precision::int8);
+    expect_near_reference(Dtype::f8_scaled, 37, 384, n, GetParam(), Precision::int8);
+    expect_near_reference(Dtype::f8_scaled, 64, 512, n, GetParam(), Precision::int8);
   }
 }
 
 TEST_P(LinearIsa, exact_mode_is_exact) {
   std::vector<Dtype> types = rounded_types();
-  for (const Dtype dtype : {decoded_type, Dtype::f32, Dtype::f16, Dtype::bf16}) {
-    types.push_back(dtype);
-  }
+  types.insert(types.end(), std::begin(decoded_types), std::end(decoded_types));
+  for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16}) types.push_back(dtype);
   for (const Dtype dtype : types) {
     for (const int n : {1, 5, 17}) {
       expect_near_reference(dtype, 50, 512, n, GetParam(), Precision::exact);
@@ -178,12 +179,11 @@ TEST_P(LinearIsa, threads_do_not_change_a_bit) {
 
 TEST_P(LinearIsa, equals_scalar_bit_for_bit) {
   std::vector<Dtype> types = rounded_types();
-  for (const Dtype dtype : {decoded_type, Dtype::f32, Dtype::f16, Dtype::bf16}) {
-    types.push_back(dtype);
-  }
+  types.insert(types.end(), std::begin(decoded_types), std::end(decoded_types));
+  for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16}) types.push_back(dtype);
   for (const Dtype dtype : types) {
     const int block = tensor::info(dtype).block_elements;
-    const int k = block == 256 ? 768 : block == 64 ? 704 : 672;
+    const int k = block == 256 ? 768 : block == 128 ? 640 : block == 64 ? 704 : 672;
     const TestMatrix w = random_matrix(dtype, 83, k, 21);
     for (const int n : {1, 3, 6, 21}) {
       const auto x = random_activations(int64_t{n} * k, 2);

@@ -20,8 +20,8 @@ inline constexpr Dtype packed_types[] = {
 inline constexpr Dtype book_types[] = {Dtype::iq1_s,  Dtype::iq1_m, Dtype::iq2_xxs,
                                        Dtype::iq2_xs, Dtype::iq2_s, Dtype::iq3_xxs,
                                        Dtype::iq3_s,  Dtype::tq1_0, Dtype::tq2_0};
-// The one that is decoded to f32 on the way.
-inline constexpr Dtype decoded_type = Dtype::nvfp4;
+// Those that are decoded to f32 on the way.
+inline constexpr Dtype decoded_types[] = {Dtype::nvfp4, Dtype::f8_scaled};
 
 struct TestMatrix {
   std::vector<uint8_t> file;  // (rows, row_bytes)
@@ -95,6 +95,11 @@ inline std::vector<uint8_t> random_rows(Dtype dtype, int64_t rows, int64_t cols,
       const int nibble = f32_to_f16(sign * small(-10)) >> (4 * i) & 15;
       block[49 + 2 * i] = static_cast<uint8_t>((block[49 + 2 * i] & 15) | nibble << 4);
     }
+    for (int i = 0; dtype == Dtype::f8_scaled && i < f8_scaled_k; ++i) {
+      if ((block[4 + i] & 0x7f) == 0x7f) block[4 + i] ^= 1;  // no number
+    }
+    const float f8_scale = sign * small(-12);
+    if (dtype == Dtype::f8_scaled) std::memcpy(block, &f8_scale, 4);
     const float element = sign * small(-6);
     const uint16_t bf16 = f32_to_bf16(element);
     if (dtype == Dtype::f32) std::memcpy(block, &element, 4);

@@ -31,6 +31,7 @@
 //          scale lines A B C, low six bits: scales 0-3, 4-7, 8-11 at 16(j%4)+r, top two bits of A,
 //          B, C at the same place = bits 0-1, 2-3, 4-5 of scale 12 + j%4; then 4 groups of 64 k,
 //          lines B0 C0 C1 C2 C3 B1: C as in Q2_K, Be[4r+c]: bit i = high bit of code[32e+4i+c]
+//   FP8    unit of 2 blocks of 128, 4224 B: scale f32[16] of each | 2 bodies of codes [k][16 rows]
 //   F32, F16, BF16  unit of 256 k: [k][16 rows]
 //
 // The lines of a unit stand in the order in which the kernels read them: memory gives twice as much
@@ -379,6 +380,10 @@ void pack_block_into(Dtype dtype, uint8_t* unit, int b, int r, const uint8_t* bl
       std::memcpy(unit + 32 * b + 2 * r, block + 208, 2);
       pack_q6_k(block, body, r);
       return;
+    case Dtype::f8_scaled:
+      std::memcpy(unit + 64 * b + 4 * r, block, 4);
+      for (int k = 0; k < f8_scaled_k; ++k) body[half_rows * k + r] = block[4 + k];
+      return;
     default:
       CHECK(false, "only types with a packed layout come here");
   }
@@ -443,6 +448,10 @@ void unpack_block_from(Dtype dtype, const uint8_t* unit, int b, int r, uint8_t* 
       std::memcpy(block + 208, unit + 32 * b + 2 * r, 2);
       unpack_q6_k(body, r, block);
       return;
+    case Dtype::f8_scaled:
+      std::memcpy(block, unit + 64 * b + 4 * r, 4);
+      for (int k = 0; k < f8_scaled_k; ++k) block[4 + k] = body[half_rows * k + r];
+      return;
     default:
       CHECK(false, "only types with a packed layout come here");
   }
@@ -482,6 +491,7 @@ const Layout& layout_of(Dtype dtype) {
   static constexpr Layout q3_k{256, 2, 64, q3_k_body_bytes};
   static constexpr Layout iq4_xs{256, 1, 0, 2176};
   static constexpr Layout mxfp4{32, 4, 64, 256};
+  static constexpr Layout f8{f8_scaled_k, 2, 128, f8_scaled_k * half_rows};
   static constexpr Layout f32{1, superblock_k, 0, half_rows * 4};
   static constexpr Layout f16{1, superblock_k, 0, half_rows * 2};
   static constexpr Layout none{};
@@ -511,6 +521,8 @@ const Layout& layout_of(Dtype dtype) {
       return iq4_xs;
     case Dtype::mxfp4:
       return mxfp4;
+    case Dtype::f8_scaled:
+      return f8;
     case Dtype::f32:
       return f32;
     case Dtype::f16:

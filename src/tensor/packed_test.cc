@@ -60,6 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
         Shape{Dtype::q6_k, 17, 768}, Shape{Dtype::f32, 19, 300}, Shape{Dtype::f16, 50, 96},
         Shape{Dtype::bf16, 33, 257}, Shape{Dtype::iq3_s, 5, 512}, Shape{Dtype::nvfp4, 5, 128},
         Shape{Dtype::iq4_nl, 37, 96}, Shape{Dtype::iq4_nl, 64, 576}, Shape{Dtype::mxfp4, 37, 96},
+        Shape{Dtype::f8_scaled, 37, 384}, Shape{Dtype::f8_scaled, 64, 512},
         Shape{Dtype::mxfp4, 64, 256}, Shape{Dtype::mxfp4, 33, 672}, Shape{Dtype::iq4_xs, 50, 512},
         Shape{Dtype::q2_k, 50, 512}, Shape{Dtype::q2_k, 17, 256}, Shape{Dtype::q3_k, 50, 512},
         Shape{Dtype::q3_k, 17, 768}, Shape{Dtype::i8, 3, 10}, Shape{Dtype::iq1_s, 5, 256},
@@ -74,7 +75,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Packed, takes_no_more_bytes_than_the_file) {
   for (Dtype dtype : {Dtype::q4_0, Dtype::q4_1, Dtype::q5_0, Dtype::q5_1, Dtype::q8_0, Dtype::q4_k,
                       Dtype::q5_k, Dtype::q6_k, Dtype::f16, Dtype::q2_k, Dtype::q3_k, Dtype::iq4_nl,
-                      Dtype::iq4_xs, Dtype::mxfp4}) {
+                      Dtype::iq4_xs, Dtype::mxfp4, Dtype::f8_scaled}) {
     EXPECT_EQ(packed_bytes(dtype, 96, 1536), 96 * row_bytes(dtype, 1536)) << info(dtype).name;
   }
   // An odd number of blocks costs half a header a half.

@@ -6,9 +6,9 @@
  *
  * The leader holds a Web Lock and the only stream; it beats every 5 s. A visible follower that
  * hears nothing for 12 s steals the lock; the old leader sees its lock broken and closes its
- * stream. Frames are numbered per generation: each tab drops what it has and asks again for what
- * it lacks, so changing leaders or reopening loses and doubles nothing. Without Web Locks every
- * visible tab is its own leader.
+ * stream. It passes on the frames of the generations that another tab follows. They are numbered:
+ * each tab drops what it has and asks again for what it lacks, so changing leaders or reopening
+ * loses and doubles nothing. Without Web Locks every visible tab is its own leader.
  */
 import { newId } from '../base/ids';
 import { readStream } from './sse';
@@ -222,8 +222,16 @@ export class Stream {
     this.lastByte = performance.now();
     if (frame.kind === 'ping') return;
     if ('generation' in frame) this.opened.set(frame.generation, frame.n);
-    this.say({ t: 'frame', frame });
+    // Telling the other tabs costs a slow phone more than reading: not what none of them follows.
+    if (!('generation' in frame) || this.isWanted(frame.generation)) {
+      this.say({ t: 'frame', frame });
+    }
     this.take(frame);
+  }
+
+  private isWanted(generation: string): boolean {
+    for (const { follow } of this.wants.values()) if (generation in follow) return true;
+    return false;
   }
 
   private onClosed(status: number, retryAfterS: number | null): void {
