@@ -99,3 +99,45 @@ test('the title of the window says nothing but that an answer is ready', async (
   await expect(chat).toHaveTitle('Nautile');
   expect(chat.url()).not.toContain('secret');
 });
+
+test.describe('with two models', () => {
+  test.use({ serverArgs: ['--janus'] });
+
+  test('a conversation goes on with its model, a new one with the last choice', async ({
+    chat,
+  }) => {
+    const name = chat.locator('.model-name');
+    const first = await name.innerText();
+    const choose = async (model: string): Promise<void> => {
+      await name.click();
+      await chat.getByRole('menuitemradio', { name: new RegExp(`^${model} `) }).click();
+      await expect(name).toHaveText(model);
+    };
+    await send(chat, 'alpha question');
+    await ended(chat);
+    await choose('Janus-Pro-1B');
+    await chat.locator('.sidebar .new').click();
+    await expect(name).toHaveText('Janus-Pro-1B');
+    await send(chat, 'beta question');
+    await ended(chat);
+
+    await chat.getByRole('link', { name: 'alpha question' }).click();
+    await expect(name).toHaveText(first);
+    await chat.reload();
+    await expect(name).toHaveText(first);
+    // An older version of an answer is looked at, not gone back to.
+    await choose('Janus-Pro-1B');
+    await lastAnswer(chat).getByRole('button', { name: 'Ask again' }).click();
+    await expect(lastAnswer(chat).locator('.versions')).toContainText('2/2');
+    await ended(chat);
+    await chat.getByRole('button', { name: 'Previous version' }).click();
+    await expect(lastAnswer(chat).locator('.versions')).toContainText('1/2');
+    await expect(name).toHaveText('Janus-Pro-1B');
+    await choose(first);
+
+    await chat.locator('.sidebar .new').click();
+    await expect(name).toHaveText(first);
+    await chat.getByRole('link', { name: 'beta question' }).click();
+    await expect(name).toHaveText('Janus-Pro-1B');
+  });
+});

@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { bytes, t } from '../i18n';
 import { sizeOfPicture } from '../services/pictures';
+import { chooseModel } from '../stores/choice';
 import type { Conversation } from '../stores/conversation';
 import {
   addFiles,
@@ -14,7 +15,7 @@ import {
   removeChip,
   seeingModel,
 } from '../stores/pictures';
-import { coarse, setPrefs } from '../stores/prefs';
+import { coarse } from '../stores/prefs';
 import { model } from '../stores/session';
 import { composerBox } from '../stores/box';
 import { Button, IconButton } from './button';
@@ -108,7 +109,7 @@ export function Chips({ conversation }: { conversation: Conversation }) {
           <Button
             label={t('pic.ask', { model: other.name })}
             onClick={() => {
-              setPrefs({ model: other.id });
+              chooseModel(other.id);
               composerBox.current?.focus();
             }}
           />

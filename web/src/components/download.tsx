@@ -1,6 +1,7 @@
 /** The one download of the server: its bar, its numbers, its buttons, and how it ended. */
 import { bytes, duration, t } from '../i18n';
 import { newChat } from '../stores/chat';
+import { chooseModel } from '../stores/choice';
 import {
   amounts,
   asking,
@@ -12,7 +13,6 @@ import {
   startPull,
 } from '../stores/pulls';
 import { inLanguage } from '../stores/errors';
-import { setPrefs } from '../stores/prefs';
 import { navigate } from '../stores/router';
 import { models } from '../stores/session';
 import type { Pull } from '../services/wire';
@@ -20,7 +20,7 @@ import { Button } from './button';
 import { Bar, percentOf } from './progress';
 
 export function useModel(id: string): void {
-  setPrefs({ model: id });
+  chooseModel(id);
   newChat();
   navigate('/');
 }

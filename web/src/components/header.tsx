@@ -1,6 +1,7 @@
 /** The head of the chat: its title, the model, how full the context is. */
 import { bytes, duration, number, t } from '../i18n';
 import { current, newChat } from '../stores/chat';
+import { chooseModel } from '../stores/choice';
 import { measure } from '../stores/meter';
 import { prefs, setPrefs } from '../stores/prefs';
 import { navigate } from '../stores/router';
@@ -46,7 +47,7 @@ function ModelMenu() {
               role="menuitemradio"
               aria-checked={m.id === now.id}
               onClick={() => {
-                setPrefs({ model: m.id });
+                chooseModel(m.id);
                 close();
               }}
             >

@@ -5,6 +5,7 @@ import { t } from '../i18n';
 import { api, ApiError } from '../services/api';
 import type { Summary } from '../services/wire';
 import { newChat } from '../stores/chat';
+import { chooseModel } from '../stores/choice';
 import { setPrefs } from '../stores/prefs';
 import { navigate } from '../stores/router';
 import { conversations, models } from '../stores/session';
@@ -32,7 +33,7 @@ function commands(): Command[] {
     ...models.value.map((m) => ({
       id: `model-${m.id}`,
       label: t('palette.model', { model: m.name }),
-      run: () => setPrefs({ model: m.id }),
+      run: () => chooseModel(m.id),
     })),
     { id: 'models', label: t('models.page'), run: () => navigate('/catalogue') },
     { id: 'settings', label: t('settings'), run: () => navigate('/settings') },

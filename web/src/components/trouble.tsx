@@ -13,9 +13,9 @@ import {
   takeBack,
   widerModel,
 } from '../stores/chat';
+import { chooseModel } from '../stores/choice';
 import type { Attempt, Conversation, TroubleKind } from '../stores/conversation';
 import { seeingModel } from '../stores/pictures';
-import { setPrefs } from '../stores/prefs';
 import { troubleWords } from '../stores/refusals';
 import { leaveOut } from '../stores/tree';
 import { Button } from './button';
@@ -61,7 +61,7 @@ function WiderModel({ tokens, onModel }: WiderProps) {
     <Button
       label={t('full.model', { model: wider.name })}
       onClick={() => {
-        setPrefs({ model: wider.id });
+        chooseModel(wider.id);
         onModel();
       }}
     />
@@ -73,7 +73,7 @@ function AskSeeing({ id, name, onModel }: { id: string; name: string; onModel: (
     <Button
       label={t('pic.ask', { model: name })}
       onClick={() => {
-        setPrefs({ model: id });
+        chooseModel(id);
         onModel();
       }}
     />

@@ -57,6 +57,18 @@ export class Conversation {
     return this.tree.path();
   });
 
+  /** Who wrote the newest answer, pictures aside; on whichever branch, so that looking at an older
+   * version changes nothing. */
+  readonly lastModel: ReadonlySignal<string | null> = computed(() => {
+    this.version.value;
+    let newest: WireNode | null = null;
+    for (const node of this.tree.nodes.values()) {
+      if (node.model === undefined || node.drawing !== undefined) continue;
+      if (newest === null || node.created_unix_ms >= newest.created_unix_ms) newest = node;
+    }
+    return newest?.model ?? null;
+  });
+
   /** The answer that is being written on the visible branch. */
   readonly live: ReadonlySignal<Live | null> = computed(() => {
     this.version.value;

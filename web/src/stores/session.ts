@@ -17,10 +17,19 @@ export const models = signal<Model[]>([]);
 export const signInAgain = signal<((signedIn: boolean) => void) | null>(null);
 export const justSetUp = signal(false);
 
+/** The one that the open conversation goes on with; null: the one chosen last anywhere. */
+export const conversationModel = signal<string | null>(null);
+
 export const model = computed<Model | null>(() => {
   const list = models.value;
   const find = (id: string | null | undefined): Model | undefined => list.find((m) => m.id === id);
-  return find(prefs.value.model) ?? find(session.value?.default_model) ?? list[0] ?? null;
+  return (
+    find(conversationModel.value) ??
+    find(prefs.value.model) ??
+    find(session.value?.default_model) ??
+    list[0] ??
+    null
+  );
 });
 
 export const unusable = computed<Unusable[]>(() => session.value?.unusable ?? []);

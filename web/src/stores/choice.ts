@@ -1,0 +1,15 @@
+/** Which model is asked: a conversation goes on with its own, a new one begins with the last choice. */
+import { effect } from '@preact/signals';
+import { current } from './chat';
+import { setPrefs } from './prefs';
+import { conversationModel, gate } from './session';
+
+// Not before: the conversation of the address is read by whoever first asks for it.
+effect(() => {
+  if (gate.value === 'ready') conversationModel.value = current.value.lastModel.value;
+});
+
+export function chooseModel(id: string): void {
+  setPrefs({ model: id });
+  conversationModel.value = id;
+}
