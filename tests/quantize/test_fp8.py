@@ -9,6 +9,7 @@ import subprocess
 
 import numpy
 import pytest
+from gguf import GGUFReader
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("NAUTILE") or str(ROOT / "build" / "release" / "nautile")
@@ -84,7 +85,8 @@ def save(folder, config, tensors):
     at = 0
     for name, (kind, array) in tensors.items():
         raw = array.tobytes()
-        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [at, at + len(raw)]}
+        header[name] = {"dtype": kind, "shape": list(array.shape),
+                        "data_offsets": [at, at + len(raw)]}
         data.append(raw)
         at += len(raw)
     text = json.dumps(header).encode()
@@ -133,8 +135,8 @@ def test_the_twins_compute_the_same(twins, exact, tmp_path):
 
 
 def test_the_weights_stay_eight_bits(twins):
-    needed = {name: json.loads(nautile("show", twins / name, "--json"))["memory_bytes_for_8k_context"]
-              for name in ("fp8", "f32")}
+    shown = {name: json.loads(nautile("show", twins / name, "--json")) for name in ("fp8", "f32")}
+    needed = {name: about["memory_bytes_for_8k_context"] for name, about in shown.items()}
     stored = sum(rows * columns for _, (rows, columns) in matrices())
     # A scale of 4 bytes for 128 weights; what both decode (k_b, turned) and hold besides is equal.
     saved = stored * (4 - (1 + 4 / BLOCK))
@@ -147,12 +149,5 @@ def test_both_give_the_same_quantised_file(twins, tmp_path):
         out = tmp_path / f"{name}.gguf"
         nautile("quantize", twins / name, out, "Q8_0")
         files.append(out)
-    a, b = (nautile("logits", path, "--ids", ids_of(tmp_path), "--out", path.with_suffix(".logits"))
-            and path.with_suffix(".logits").read_bytes() for path in files)
-    assert a == b
-
-
-def ids_of(folder):
-    path = folder / "few.json"
-    path.write_text("[1, 2, 3, 4]")
-    return path
+    tensors = [{t.name: t.data.tobytes() for t in GGUFReader(path).tensors} for path in files]
+    assert len(tensors[0]) > 20 and tensors[0] == tensors[1]
