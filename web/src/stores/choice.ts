@@ -1,4 +1,4 @@
-/** Which model is asked: a conversation goes on with its own, a new one begins with the last choice. */
+/** The model that is asked: a conversation goes on with its own, a new one with the last choice. */
 import { effect } from '@preact/signals';
 import { current } from './chat';
 import { setPrefs } from './prefs';
