@@ -1,5 +1,5 @@
 """An FP8 checkpoint of DeepSeek's kind stays FP8 in memory, and computes what the same weights say
-as F32: a folder of random blocks (128 by 128, as V3 has them) beside its twin that numpy decoded."""
+as F32: a folder of random blocks (128 by 128, as V3 has them) and its twin, decoded by numpy."""
 import json
 import os
 import pathlib
