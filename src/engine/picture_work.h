@@ -36,7 +36,7 @@ inline constexpr uint64_t features_bytes_max = 64ull << 20;
 
 // What a person whose answer is running may see between two tokens; work is planned for
 // gap_aim_ms, so that a moment in which the machine is slower stays within it.
-inline constexpr double gap_target_ms = 150, gap_aim_ms = 112;
+inline constexpr double gap_target_ms = 150, gap_aim_ms = 100;
 // How long the slice after a step may take: what the step left of gap_aim_ms, within slice_ms_min
 // and slice_ms_max. `free`: nobody's tokens wait for it; then gap_target_ms, so that Stop is heard
 // soon.
