@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "tensor/decode.h"
+#include "tensor/fused.h"
 #include "tensor/kernels.h"
 #include "tensor/kernels_generic.h"
 
@@ -215,7 +216,7 @@ float add_group256(const RowCodes& row, bool minima, const QuantRows& x, int64_t
   return std::fma(v, x.group256.scale[at], acc);
 }
 
-void quantized_panel(const PanelJob& job) {
+WITH_FMA void quantized_panel(const PanelJob& job) {
   const PackedMatrix& w = *job.w;
   const QuantRows& x = *job.x;
   const bool wide_group = info(w.dtype).block_elements == superblock_k;
@@ -238,7 +239,7 @@ void quantized_panel(const PanelJob& job) {
 }
 
 // f32: t = fma(w, x, t) over a superblock in order of k, then acc + t.
-void floating_panel(const PanelJob& job) {
+WITH_FMA void floating_panel(const PanelJob& job) {
   alignas(64) float weights[superblock_k * half_rows];
   const int64_t cols = job.w->cols;
   std::memset(job.acc, 0, sizeof(float) * static_cast<size_t>(job.columns * panel_rows));
@@ -258,7 +259,7 @@ void floating_panel(const PanelJob& job) {
   }
 }
 
-void exact_panel(const PanelJob& job) { exact_panel_lanes(job); }
+WITH_FMA void exact_panel(const PanelJob& job) { exact_panel_lanes(job); }
 void silu_product(float* gate, const float* up, int64_t count) {
   silu_product_lanes(gate, up, count);
 }
