@@ -64,12 +64,11 @@ class SeeBuilder {
   template <class Fill>
   void rows(const DenseMatrix& w, int64_t longest, Fill fill) {
     plan_.add(uint64_t(tokens_) * w.cols * 4, [&w, longest, fill, tokens = tokens_](SeeState& s) {
-      const DenseRows rows(w.form, tokens, w.cols, s.rows);
-      const auto& kernels = tensor::dense_kernels(s.machine->isa);
+      const DenseRows rows(w.form, tokens, w.cols, s.rows, tensor::dense_kernels(s.machine->isa));
       s.machine->pool->run(tokens, 8, [&](int64_t begin, int64_t end, int thread) {
         for (int64_t token = begin; token < end; ++token) {
           float* temporary = s.temporary + thread * longest;
-          rows.set(static_cast<int>(token), fill(s, token, temporary), kernels);
+          rows.set(static_cast<int>(token), fill(s, token, temporary));
         }
       });
     });
@@ -83,7 +82,7 @@ class SeeBuilder {
     for (int first = 0; first < w.panels(); first += step) {
       const int count = std::min(step, w.panels() - first);
       plan_.add(panel * count, [&w, first, count, out, tokens = tokens_](SeeState& s) {
-        const DenseRows rows(w.form, tokens, w.cols, s.rows);
+        const DenseRows rows(w.form, tokens, w.cols, s.rows, tensor::dense_kernels(s.machine->isa));
         tensor::dense(w, rows, {first, count}, out(s), s.machine->isa, *s.machine->pool);
       });
     }

@@ -213,12 +213,11 @@ class DrawBuilder {
     for (int64_t first = 0; first < positions; first += step) {
       const int count = static_cast<int>(std::min<int64_t>(step, positions - first));
       plan_.add(one * count, [&w, first, count, row, out](DrawState& s) {
-        const DenseRows rows(w.form, count, w.cols, s.rows);
-        const auto& kernels = tensor::dense_kernels(s.machine->isa);
+        const DenseRows rows(w.form, count, w.cols, s.rows, tensor::dense_kernels(s.machine->isa));
         s.machine->pool->run(count, 8, [&](int64_t begin, int64_t end, int thread) {
           for (int64_t i = begin; i < end; ++i) {
             float* temporary = s.temporary + thread * w.cols;
-            rows.set(static_cast<int>(i), row(s, first + i, temporary), kernels);
+            rows.set(static_cast<int>(i), row(s, first + i, temporary));
           }
         });
         tensor::dense(w, rows, {0, w.panels()}, out(s, first), s.machine->isa, *s.machine->pool);

@@ -12,6 +12,9 @@ namespace {
 
 constexpr int block_rows = 96;   // a multiple of every tile; a step of them is 96 KiB of floats
 constexpr int block_panels = 4;  // share what is read of the rows
+// As bytes: a step of the rows, of the panels and all sums lie in the second-level cache together.
+constexpr int byte_block_rows = 288, byte_block_panels = 16;
+constexpr int plane_bytes = byte_planes * dense_step * dense_panel;
 constexpr int64_t step_words_bytes = dense_step * dense_panel * sizeof(int16_t);
 constexpr int64_t step_bytes = step_words_bytes + dense_panel * sizeof(float);
 
@@ -78,6 +81,25 @@ struct Block {
   int first_row, rows, first_panel, panels;
 };
 
+// acc = the sums of the block, (panels, rows of a block, 16).
+void multiply_bytes(const Block& b, float* acc) {
+  alignas(64) int8_t codes[byte_block_panels * plane_bytes];
+  const float* scales[byte_block_panels];
+  std::memset(acc, 0, sizeof(float) * b.panels * byte_block_rows * dense_panel);
+  for (int step = 0; step < steps_of(b.w.cols); ++step) {
+    for (int p = 0; p < b.panels; ++p) {
+      const uint8_t* place =
+          b.w.data + (b.first_panel + p) * panel_bytes(b.w.form, b.w.cols) + step * step_bytes;
+      b.kernels.bytes->split_panel(reinterpret_cast<const int16_t*>(place),
+                                   codes + p * plane_bytes);
+      scales[p] = reinterpret_cast<const float*>(place + step_words_bytes);
+    }
+    b.kernels.bytes->product({b.x.bytes(step, b.first_row), b.x.plane_bytes(),
+                              b.x.scales(step, b.first_row), b.rows, codes, b.panels, scales, acc,
+                              byte_block_rows * dense_panel});
+  }
+}
+
 // acc[panel] = the sums of the block, (rows, 16).
 void multiply(const Block& b, float (*acc)[block_rows * dense_panel]) {
   const bool words = b.w.form == DenseForm::words;
@@ -109,7 +131,7 @@ void multiply(const Block& b, float (*acc)[block_rows * dense_panel]) {
 
 // The last panel of a matrix whose outputs do not fill it.
 void finish_part(const Block& b, const Finish& whole, int outputs) {
-  alignas(64) float padded[block_rows * dense_panel] = {};
+  alignas(64) float padded[byte_block_rows * dense_panel] = {};
   Finish part = whole;
   part.y = padded;
   part.add = whole.add ? padded : nullptr;
@@ -123,17 +145,15 @@ void finish_part(const Block& b, const Finish& whole, int outputs) {
   }
 }
 
-void run(const Block& b) {
-  alignas(64) float acc[block_panels][block_rows * dense_panel];
-  if (b.w.form == DenseForm::words) std::memset(acc, 0, sizeof acc);
-  multiply(b, acc);
-  for (int p = 0; p < b.panels; ++p) {
+// acc: the sums of the block, those of a panel `stride` floats after the one before.
+void finish(const Block& b, const float* acc, int64_t stride) {
+  for (int p = 0; p < b.panels; ++p, acc += stride) {
     const int64_t first = int64_t{b.first_panel + p} * dense_panel;
     const int outputs = static_cast<int>(std::min<int64_t>(dense_panel, b.w.rows - first));
     float bias[dense_panel] = {};
     if (b.out.bias) std::copy_n(b.out.bias + first, outputs, bias);
     const int64_t at = b.first_row * b.out.stride + first;
-    const Finish finish{acc[p],     b.rows,       bias,        b.out.add ? b.out.add + at : nullptr,
+    const Finish finish{acc,        b.rows,       bias,        b.out.add ? b.out.add + at : nullptr,
                         b.out.gelu, b.out.y + at, b.out.stride};
     if (outputs == dense_panel) {
       b.kernels.finish(finish);
@@ -141,6 +161,19 @@ void run(const Block& b) {
       finish_part(b, finish, outputs);
     }
   }
+}
+
+void run(const Block& b) {
+  alignas(64) float acc[block_panels][block_rows * dense_panel];
+  if (b.w.form == DenseForm::words) std::memset(acc, 0, sizeof acc);
+  multiply(b, acc);
+  finish(b, acc[0], block_rows * dense_panel);
+}
+
+void run_bytes(const Block& b) {
+  alignas(64) float acc[byte_block_panels * byte_block_rows * dense_panel];
+  multiply_bytes(b, acc);
+  finish(b, acc, byte_block_rows * dense_panel);
 }
 
 }  // namespace
@@ -152,8 +185,9 @@ const DenseKernels& dense_kernels(Isa isa) {
     case Isa::avx2:
       return dense_kernels_avx2();
     case Isa::avx512_vnni:
-    case Isa::amx:
       return dense_kernels_avx512();
+    case Isa::amx:
+      return dense_kernels_amx();
   }
   return dense_kernels_scalar();
 }
@@ -178,14 +212,20 @@ void pack_dense(const DenseMatrix& w, uint8_t* memory, int64_t first, int64_t co
 }
 
 uint64_t DenseRows::bytes(DenseForm form, int rows, int64_t cols) {
-  const uint64_t steps = steps_of(cols) * uint64_t(rows);
-  if (form != DenseForm::words) return steps * dense_step * sizeof(float);
-  return steps * (dense_step * sizeof(int16_t) + sizeof(float));
+  const uint64_t steps = steps_of(cols);
+  if (form != DenseForm::words) return steps * uint64_t(rows) * dense_step * sizeof(float);
+  // As bytes, which are more, whatever the machine has.
+  return steps *
+         (uint64_t(padded_rows(rows)) * dense_step * byte_planes + uint64_t(rows) * sizeof(float));
 }
 
-DenseRows::DenseRows(DenseForm form, int rows, int64_t cols, uint8_t* memory)
-    : words_(form == DenseForm::words), rows_(rows), cols_(cols) {
-  if (words_) {
+DenseRows::DenseRows(DenseForm form, int rows, int64_t cols, uint8_t* memory,
+                     const DenseKernels& kernels)
+    : kernels_(kernels), words_(form == DenseForm::words), rows_(rows), cols_(cols) {
+  if (words_ && kernels.bytes != nullptr) {
+    bytes_ = reinterpret_cast<int8_t*>(memory);
+    scales_ = reinterpret_cast<float*>(bytes_ + steps_of(cols) * byte_planes * plane_bytes());
+  } else if (words_) {
     whole_ = reinterpret_cast<int16_t*>(memory);
     scales_ = reinterpret_cast<float*>(whole_ + steps_of(cols) * rows * dense_step);
   } else {
@@ -193,13 +233,17 @@ DenseRows::DenseRows(DenseForm form, int rows, int64_t cols, uint8_t* memory)
   }
 }
 
-void DenseRows::set(int row, const float* x, const DenseKernels& kernels) const {
+void DenseRows::set(int row, const float* x) const {
   for (int step = 0; step < steps_of(cols_); ++step) {
     const int depth = static_cast<int>(std::min<int64_t>(dense_step, cols_ - step * dense_step));
     const int64_t at = int64_t{step} * rows_ + row;
-    if (words_) {
-      kernels.round_step(x + step * dense_step, depth, row_limit, whole_ + at * dense_step,
-                         scales_ + at);
+    if (bytes_ != nullptr) {
+      int16_t words[dense_step];
+      kernels_.round_step(x + step * dense_step, depth, row_limit, words, scales_ + at);
+      kernels_.bytes->split_row(words, bytes(step, row), plane_bytes());
+    } else if (words_) {
+      kernels_.round_step(x + step * dense_step, depth, row_limit, whole_ + at * dense_step,
+                          scales_ + at);
     } else {
       std::copy_n(x + step * dense_step, depth, numbers_ + at * dense_step);
     }
@@ -208,18 +252,34 @@ void DenseRows::set(int row, const float* x, const DenseKernels& kernels) const 
 
 void dense(const DenseMatrix& w, const DenseRows& x, PanelRange panels, const DenseOut& out,
            Isa isa, base::Pool& pool) {
-  CHECK(x.cols() == w.cols && x.words() == (w.form == DenseForm::words),
-        "rows in the matrix's form");
   const DenseKernels& kernels = dense_kernels(isa);
-  const int row_blocks = (x.rows() + block_rows - 1) / block_rows;
-  const int panel_blocks = (panels.count + block_panels - 1) / block_panels;
+  CHECK(x.cols() == w.cols && x.words() == (w.form == DenseForm::words) && &x.kernels() == &kernels,
+        "rows in the matrix's form, for this Isa");
+  const bool bytes = w.form == DenseForm::words && kernels.bytes != nullptr;
+  const int rows_at_once = bytes ? byte_block_rows : block_rows;
+  const int row_blocks = (x.rows() + rows_at_once - 1) / rows_at_once;
+  int panels_at_once = block_panels;
+  if (bytes) {
+    // Each thread gets a block, and no block an odd panel but the last.
+    const int shares = (pool.threads() + row_blocks - 1) / row_blocks;
+    panels_at_once =
+        std::clamp((panels.count + 2 * shares - 1) / (2 * shares) * 2, 2, byte_block_panels);
+  }
+  const int panel_blocks = (panels.count + panels_at_once - 1) / panels_at_once;
   // Neighbouring blocks share their panels.
   pool.run(int64_t{row_blocks} * panel_blocks, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      const int row = static_cast<int>(i % row_blocks) * block_rows;
-      const int panel = static_cast<int>(i / row_blocks) * block_panels;
-      run({w, x, out, kernels, row, std::min(block_rows, x.rows() - row), panels.first + panel,
-           std::min(block_panels, panels.count - panel)});
+      const int row = static_cast<int>(i % row_blocks) * rows_at_once;
+      const int panel = static_cast<int>(i / row_blocks) * panels_at_once;
+      const Block block{w,
+                        x,
+                        out,
+                        kernels,
+                        row,
+                        std::min(rows_at_once, x.rows() - row),
+                        panels.first + panel,
+                        std::min(panels_at_once, panels.count - panel)};
+      bytes ? run_bytes(block) : run(block);
     }
   });
 }

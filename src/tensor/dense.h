@@ -5,7 +5,8 @@
 //   f32, f16, bf16   panel[input][16], numbers as the file has them, widened on the way
 //   words            steps of 256 inputs: [input / 2][16][2] whole numbers of 12 bits, 16 f32
 //                    scales; rows are rounded to 13 bits a step. Sums of a step are exact integers.
-//                    Twice as fast as f32 on AVX2, and nearer to f32 than bf16 is.
+//                    Twice as fast as f32 on AVX2, and nearer to f32 than bf16 is. On AMX the
+//                    same sums are made of bytes.
 #pragma once
 
 #include <cstdint>
@@ -40,13 +41,14 @@ void pack_dense(const DenseMatrix& w, uint8_t* memory, int64_t first, int64_t co
 class DenseRows {
  public:
   static uint64_t bytes(DenseForm form, int rows, int64_t cols);
-  DenseRows(DenseForm form, int rows, int64_t cols, uint8_t* memory);
+  DenseRows(DenseForm form, int rows, int64_t cols, uint8_t* memory, const DenseKernels& kernels);
 
   // Any thread, any order; each row before the product.
-  void set(int row, const float* x /* (cols) */, const DenseKernels& kernels) const;
+  void set(int row, const float* x /* (cols) */) const;
   int rows() const { return rows_; }
   int64_t cols() const { return cols_; }
   bool words() const { return words_; }
+  const DenseKernels& kernels() const { return kernels_; }
   const float* numbers(int step, int row) const {
     return numbers_ + (int64_t{step} * rows_ + row) * dense_step;
   }
@@ -54,13 +56,24 @@ class DenseRows {
     return whole_ + (int64_t{step} * rows_ + row) * dense_step;
   }
   const float* scales(int step, int row) const { return scales_ + int64_t{step} * rows_ + row; }
+  // In place of words, where the kernels take bytes: where a row's first run stands in the first of
+  // the planes, which are plane_bytes() apart.
+  int8_t* bytes(int step, int row) const {
+    return bytes_ + int64_t{step} * byte_planes * plane_bytes() +
+           int64_t{row / dense_panel} * dense_panel * dense_step + row % dense_panel * byte_run;
+  }
+  int64_t plane_bytes() const { return int64_t{padded_rows(rows_)} * dense_step; }
 
  private:
+  static int padded_rows(int rows) { return (rows + dense_panel - 1) / dense_panel * dense_panel; }
+
+  const DenseKernels& kernels_;
   bool words_;
   int rows_;
   int64_t cols_;
   float* numbers_ = nullptr;
   int16_t* whole_ = nullptr;
+  int8_t* bytes_ = nullptr;
   float* scales_ = nullptr;
 };
 

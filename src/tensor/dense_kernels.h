@@ -32,6 +32,33 @@ struct WordProduct {     // one step of rounded numbers
   float* y;              // (rows, 16)
 };
 
+// The same as bytes in three planes: high, high + low and low of 64 high + low.
+inline constexpr int byte_planes = 3;
+static_assert(row_limit < 64 * 64 && panel_limit < 64 * 64);  // high + low fits in a byte
+
+// Bytes of a row that lie together: 16 rows of them are what a tile holds.
+inline constexpr int byte_run = 64;
+
+struct ByteProduct {     // one step of rounded numbers, some panels
+  const int8_t* a;       // planes of [row / 16][dense_step / byte_run][16][byte_run], whole
+  int64_t a_plane;       // bytes from one plane to the next
+  const float* a_scale;  // (rows)
+  int rows;
+  const int8_t* codes;  // (panels, byte_planes, dense_step / 4, 16, 4)
+  int panels;
+  const float* const* scale;  // (panels) of (16)
+  float* y;                   // (panels) of (rows, 16)
+  int64_t y_panel;            // floats from one panel's to the next
+};
+
+struct ByteKernels {
+  // `a`: where the row's first run stands, in the first plane.
+  void (*split_row)(const int16_t* words /* (dense_step) */, int8_t* a, int64_t a_plane);
+  // Of WordProduct's panel: (byte_planes, dense_step / 4, 16, 4).
+  void (*split_panel)(const int16_t* panel, int8_t* planes);
+  void (*product)(const ByteProduct& x);  // what word_product adds, bit for bit
+};
+
 struct Finish {      // the end of a product, for `rows` rows of one panel
   const float* acc;  // (rows, 16)
   int rows;
@@ -76,11 +103,14 @@ struct DenseKernels {
   void (*conv_input)(const float* pixels /* 6 x 6 */, int64_t row_stride, int channels, float* v,
                      int64_t spread);  // v[36][channels]; channels % 16 == 0
   void (*conv_output)(const float* m /* [36][16] */, int64_t spread, const ConvTileOutput& out);
+
+  const ByteKernels* bytes = nullptr;  // where they are faster than word_product
 };
 
 const DenseKernels& dense_kernels(Isa isa);
 const DenseKernels& dense_kernels_scalar();
 const DenseKernels& dense_kernels_avx2();
 const DenseKernels& dense_kernels_avx512();
+const DenseKernels& dense_kernels_amx();
 
 }  // namespace tensor

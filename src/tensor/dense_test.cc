@@ -50,8 +50,8 @@ struct Product {
     pack_dense(matrix, memory.bytes, 0, rows, w.data());
     const int used = rows_used < 0 ? n : rows_used;
     TestMemory row_memory(DenseRows::bytes(form, used, cols));
-    const DenseRows in(form, used, cols, row_memory.bytes);
-    for (int r = 0; r < used; ++r) in.set(r, x.data() + r * cols, dense_kernels(isa));
+    const DenseRows in(form, used, cols, row_memory.bytes, dense_kernels(isa));
+    for (int r = 0; r < used; ++r) in.set(r, x.data() + r * cols);
     std::vector<float> y(add.begin(), add.begin() + used * rows);
     for (int panel = 0; panel < matrix.panels(); panel += panels_at_a_time) {
       const int count = std::min(panels_at_a_time, matrix.panels() - panel);
@@ -100,10 +100,14 @@ TEST(Dense, RowsDoNotDependOnTheirNumberOnThreadsOrOnRangesOfPanels) {
 }
 
 TEST(Dense, WordsAreTheSameBitsOnEveryMachine) {
-  const Product product(25, 48, 700);
-  const auto wanted = product.run(DenseForm::words, Isa::scalar, 1, false, 1000);
-  for (const Isa isa : test_isas()) {
-    EXPECT_EQ(wanted, product.run(DenseForm::words, isa, 2, false, 1000)) << isa_name(isa);
+  // Blocks of rows and panels that are whole, cut and single, for every machine's sizes of them.
+  for (const int rows : {1, 15, 16, 17, 25, 33, 96, 300}) {
+    const Product product(rows, rows < 96 ? 83 : 48, 700);
+    const auto wanted = product.run(DenseForm::words, Isa::scalar, 1, false, 1000);
+    for (const Isa isa : test_isas()) {
+      EXPECT_EQ(wanted, product.run(DenseForm::words, isa, 2, false, 1000))
+          << isa_name(isa) << " rows " << rows;
+    }
   }
 }
 

@@ -24,7 +24,7 @@ inline std::vector<float> noise(int64_t n, unsigned seed, float deviation = 1) {
 // Plain C++ and what this machine has besides.
 inline std::vector<Isa> test_isas() {
   std::vector<Isa> all{Isa::scalar};
-  for (const char* name : {"avx2", "avx512"}) {
+  for (const char* name : {"avx2", "avx512", "amx"}) {
     if (const auto isa = choose_isa(name)) all.push_back(*isa);
   }
   return all;

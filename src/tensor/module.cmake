@@ -14,7 +14,7 @@ endif()
 set(kernel_files "")
 foreach(file kernels_avx2 kernels_avx2_32 kernels_avx2_k kernels_avx2_book kernels_avx512
         kernels_avx512_32 kernels_avx512_k kernels_avx512_book
-        kernels_amx dense_avx2 dense_avx512)
+        kernels_amx dense_avx2 dense_avx512 dense_amx)
   list(APPEND kernel_files ${CMAKE_SOURCE_DIR}/src/tensor/${file}.cc)
 endforeach()
 

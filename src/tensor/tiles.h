@@ -6,6 +6,7 @@
 #pragma once
 
 #include "tensor/simd512.h"
+#include "tensor/tile_config.h"
 
 #if defined(NAUTILE_EMULATED_AVX512)
 
@@ -53,25 +54,12 @@ AMX_INLINE void tile_product(const int8_t* a, const uint8_t* codes, TileSums& su
 
 #else
 
-// What LDTILECFG reads (Intel's manual, volume 1, chapter 18).
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
 AMX_INLINE void begin_tiles() {
   TileConfig config;
-  const auto shape = [&config](int tile, int rows, int row_bytes) {
-    config.rows[tile] = static_cast<uint8_t>(rows);
-    config.row_bytes[tile] = static_cast<uint16_t>(row_bytes);
-  };
-  shape(0, tile_columns, line_bytes);      // sums
-  shape(1, tile_columns, 4 * tile_quads);  // activations
-  shape(2, tile_quads, line_bytes);        // codes
-  // GCC's _tile_loadconfig claims to read eight bytes, and the rest is lost.
-  asm volatile("ldtilecfg %0" ::"m"(config));
+  config.shape(0, tile_columns, line_bytes);      // sums
+  config.shape(1, tile_columns, 4 * tile_quads);  // activations
+  config.shape(2, tile_quads, line_bytes);        // codes
+  config.load();
 }
 AMX_INLINE void end_tiles() { _tile_release(); }
 
