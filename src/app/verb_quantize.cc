@@ -122,8 +122,10 @@ void print_json(const QuantizeOptions& options, const format::FileTypeInfo& type
     const format::PlannedTensor& planned = plan.tensors[i];
     Share share;
     share.add(planned, outcome.costs[i]);
+    const format::TensorInfo* source = planned.tensor.source;
+    const tensor::Dtype stored = source != nullptr ? source->stored : planned.from;
     tensors.push(base::Json::object({{"name", planned.tensor.name},
-                                     {"from", tensor::info(planned.from).name},
+                                     {"from", tensor::info(stored).name},
                                      {"to", tensor::info(planned.to).name},
                                      {"bytes", static_cast<int64_t>(planned.bytes)},
                                      {"relative_rms_error", share.relative_error()}}));

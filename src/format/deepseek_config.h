@@ -45,9 +45,9 @@
 //   model.layers.{i}.shared_head.head.weight                   [vocab, D]        may be absent
 //       absent: model.embed_tokens.weight and the head of the main model serve
 //
-// FP8 never reaches a reader: a matrix that a file keeps as F8_E4M3 with block scales is offered
-// as F32, and read() delivers weight * scale, each rounded once to f32 (exact where the scales are
-// powers of two). Its TensorInfo::stored says F8_E4M3, for people. Norms, biases and
+// A matrix that a file keeps as F8_E4M3 with block scales is offered as f8_scaled, or as F32 where
+// its rows are no whole blocks of that: weight * scale, each rounded once to f32 (exact where the
+// scales are powers of two). Its TensorInfo::stored says F8_E4M3, for people. Norms, biases and
 // e_score_correction_bias are f32, f16 or bf16. A file that has kv_b and the pair as well is
 // offered with both, and kv_b_split is true.
 #pragma once

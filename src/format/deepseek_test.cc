@@ -405,6 +405,33 @@ TEST(Fp8, AWeightThatIsNoNumberIsAnErrorWhenItIsRead) {
   }
 }
 
+TEST(Fp8, AWeightThatIsNoNumberIsNotDeliveredAsABlockEither) {
+  const fs::path directory = fs::temp_directory_path() / fmt::format("fp8-nan-{}", getpid());
+  fs::remove_all(directory);
+  fs::copy(golden + "fp8/blocks-128", directory);
+  std::fstream file(directory / "model.safetensors",
+                    std::ios::in | std::ios::out | std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  const Json about = *base::parse_json(bytes.substr(8, header), "header");
+  const std::string name = "model.layers.1.mlp.up_proj.weight";
+  const auto at = about.find(name)->find("data_offsets")->as_array()[0].as_integer();
+  file.seekp(static_cast<std::streamoff>(8 + header + static_cast<uint64_t>(at) + 128 * 3 + 5));
+  file.put('\xff');
+  file.close();
+  const auto files = open(directory);
+  ASSERT_TRUE(files);
+  const TensorInfo* tensor = files->find(name);
+  ASSERT_NE(tensor, nullptr);
+  EXPECT_EQ(tensor->dtype, tensor::Dtype::f8_scaled);
+  std::vector<uint8_t> read(tensor->bytes);
+  const auto done = files->read(*tensor, 0, read);
+  fs::remove_all(directory);
+  ASSERT_FALSE(done.has_value());
+  EXPECT_NE(done.error().what.find("[3, 5]"), std::string::npos) << done.error().message();
+}
+
 // Weights, their scales and the experts of a layer may lie in different shards.
 TEST(Fp8, ShardsAreOneModel) {
   const TinyHf whole = TinyHf::deepseek_v3(true);

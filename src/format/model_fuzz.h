@@ -64,7 +64,7 @@ inline void read_everything(const ModelFiles& model) {
     for (uint64_t at = 0; at < tensor.bytes;) {
       bytes.resize(std::min<uint64_t>(tensor.bytes - at, 1 << 16));
       const auto done = model.read(tensor, at, bytes);
-      // The scales of FP8 are looked at only when they are read.
+      // The weights and scales of FP8 are looked at only when they are read.
       CHECK(done.has_value() || tensor.stored != tensor.dtype, "what open() accepted can be read");
       consume_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
       at += bytes.size();

@@ -269,7 +269,9 @@ class Planner {
     to.resize(config_.heads);
     WeightItem turned = item(tensor, rows, cols, place, config_.heads);
     turned.transposed = true;
-    if (tensor::info(tensor->dtype).block_elements > 1) {
+    if (tensor->dtype == Dtype::f8_scaled) {
+      turned.dtype = Dtype::f32;  // its own numbers
+    } else if (tensor::info(tensor->dtype).block_elements > 1) {
       turned.dtype = options_.exact ? Dtype::f32 : Dtype::f16;
     }
     add_matrices(turned, to.data());

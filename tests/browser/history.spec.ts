@@ -1,5 +1,15 @@
 // The history and the branches of a conversation.
-import { answers, ended, expect, lastAnswer, send, stored, test } from './support/test';
+import {
+  answers,
+  canStop,
+  ended,
+  expect,
+  lastAnswer,
+  openGate,
+  send,
+  stored,
+  test,
+} from './support/test';
 
 test('rename, search, select many, delete', async ({ chat }) => {
   for (const text of ['alpha question', 'beta question', 'gamma question']) {
@@ -115,11 +125,12 @@ test.describe('with two models', () => {
     };
     await send(chat, 'alpha question');
     await ended(chat);
-    await choose('Janus-Pro-1B');
     await chat.locator('.sidebar .new').click();
-    await expect(name).toHaveText('Janus-Pro-1B');
+    await choose('Janus-Pro-1B');
     await send(chat, 'beta question');
     await ended(chat);
+    await chat.locator('.sidebar .new').click();
+    await expect(name).toHaveText('Janus-Pro-1B');
 
     await chat.getByRole('link', { name: 'alpha question' }).click();
     await expect(name).toHaveText(first);
@@ -139,5 +150,40 @@ test.describe('with two models', () => {
     await expect(name).toHaveText(first);
     await chat.getByRole('link', { name: 'beta question' }).click();
     await expect(name).toHaveText('Janus-Pro-1B');
+    // A choice that nobody has been asked with yet waits where it was made.
+    await choose(first);
+    await chat.getByRole('link', { name: 'alpha question' }).click();
+    await expect(chat.locator('.bubble')).toHaveText('alpha question');
+    await chat.getByRole('link', { name: 'beta question' }).click();
+    await expect(chat.locator('.bubble')).toHaveText('beta question');
+    await expect(name).toHaveText(first);
+  });
+
+  test('what waits in one conversation is asked of its model, whatever is open', async ({
+    chat,
+    server,
+  }) => {
+    const name = chat.locator('.model-name');
+    const first = await name.innerText();
+    await send(chat, 'beta question');
+    await ended(chat);
+    await chat.locator('.sidebar .new').click();
+    await name.click();
+    await chat.getByRole('menuitemradio', { name: /^Janus-Pro-1B / }).click();
+    await send(chat, '/script stream 3 tokens; gate; stream 2 tokens');
+    await expect(lastAnswer(chat).locator('.prose')).not.toBeEmpty();
+    await canStop(chat);
+    await chat.locator('#box').fill('and then');
+    await chat.keyboard.press('Enter');
+    await expect(chat.locator('.waiting')).toContainText('and then');
+    await chat.getByRole('link', { name: 'beta question' }).click();
+    await expect(name).toHaveText(first);
+    await openGate(chat, server);
+    await expect(chat.getByRole('link', { name: /gate/ })).toBeVisible();
+    await chat.getByRole('link', { name: /gate/ }).click();
+    await expect(answers(chat)).toHaveCount(2);
+    await ended(chat);
+    await expect(name).toHaveText('Janus-Pro-1B');
+    await expect(chat.locator('.mark')).toHaveCount(0);
   });
 });

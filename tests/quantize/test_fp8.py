@@ -134,11 +134,26 @@ def test_the_twins_compute_the_same(twins, exact, tmp_path):
     assert rows["fp8"].tobytes() == rows["f32"].tobytes()
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_twins_go_on_alike(twins, exact, tmp_path):
+    """Sampled ids attend with absorbed queries, which take other forms of the weights."""
+    ids = tmp_path / "ids.json"
+    ids.write_text("[1, 17, 5, 99]")
+    answers = []
+    for name in ("fp8", "f32"):
+        options = ["--exact"] if exact else []
+        answer = json.loads(nautile("run", twins / name, "--ids", ids, "--temp", "0", "--json",
+                                    "--max-tokens", "24", "--ignore-eos", *options))
+        answers.append((answer["ids"], answer["logprobs"]))
+    assert len(answers[0][0]) == 24
+    assert answers[0] == answers[1]
+
+
 def test_the_weights_stay_eight_bits(twins):
     shown = {name: json.loads(nautile("show", twins / name, "--json")) for name in ("fp8", "f32")}
     needed = {name: about["memory_bytes_for_8k_context"] for name, about in shown.items()}
     stored = sum(rows * columns for _, (rows, columns) in matrices())
-    # A scale of 4 bytes for 128 weights; what both decode (k_b, turned) and hold besides is equal.
+    # A scale of 4 bytes for 128 weights; what both hold besides (k_b, turned, as F32) is equal.
     saved = stored * (4 - (1 + 4 / BLOCK))
     assert needed["f32"] - needed["fp8"] == pytest.approx(saved, rel=0.1)
 

@@ -28,6 +28,7 @@ import {
   gate,
   leave,
   model,
+  modelOf,
   models,
   session,
   touchConversation,
@@ -270,7 +271,7 @@ async function post(
   attempt: Attempt,
   question?: WireNode,
 ): Promise<boolean> {
-  const chosen = attempt.draw === null ? model.peek() : drawingModel.peek();
+  const chosen = attempt.draw === null ? modelOf(conversation.model.peek()) : drawingModel.peek();
   conversation.attempt.value = { ...attempt, trouble: null };
   const text = (question ?? conversation.tree.nodes.get(attempt.question))?.content ?? '';
   try {
@@ -284,7 +285,7 @@ async function post(
       path,
       answer: attempt.answer,
       model: chosen.id,
-      ...(attempt.draw === null ? thinkingOf() : { thinking: 'default', draw: attempt.draw }),
+      ...(attempt.draw === null ? thinkingOf(chosen) : { thinking: 'default', draw: attempt.draw }),
     });
     accepted(conversation, attempt, question, generation, chosen);
   } catch (error) {
@@ -328,8 +329,8 @@ function pathOf(conversation: Conversation, attempt: Attempt, question?: WireNod
   return [...before, question];
 }
 
-function thinkingOf(): { thinking: 'default' | 'on' | 'off'; thinking_tokens_max?: number } {
-  const kind = model.peek()?.thinking ?? 'never';
+function thinkingOf(asked: Model): Pick<GenerationRequest, 'thinking' | 'thinking_tokens_max'> {
+  const kind = asked.thinking;
   const { think, budget } = prefs.peek();
   const thinking = kind === 'optional' ? think : 'default';
   const limit = budgets[budget];

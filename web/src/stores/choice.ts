@@ -6,10 +6,10 @@ import { conversationModel, gate } from './session';
 
 // Not before: the conversation of the address is read by whoever first asks for it.
 effect(() => {
-  if (gate.value === 'ready') conversationModel.value = current.value.lastModel.value;
+  if (gate.value === 'ready') conversationModel.value = current.value.model.value;
 });
 
 export function chooseModel(id: string): void {
   setPrefs({ model: id });
-  conversationModel.value = id;
+  current.peek().chosenModel.value = id;
 }

@@ -57,9 +57,12 @@ export class Conversation {
     return this.tree.path();
   });
 
-  /** Who wrote the newest answer, pictures aside; on whichever branch, so that looking at an older
-   * version changes nothing. */
-  readonly lastModel: ReadonlySignal<string | null> = computed(() => {
+  readonly chosenModel = signal<string | null>(null); // by the person, here
+
+  /** Who is asked next: the chosen one, or who wrote the newest answer, pictures aside; on any
+   * branch, so that looking at an older version changes nothing. Null: nobody yet. */
+  readonly model: ReadonlySignal<string | null> = computed(() => {
+    if (this.chosenModel.value !== null) return this.chosenModel.value;
     this.version.value;
     let newest: WireNode | null = null;
     for (const node of this.tree.nodes.values()) {

@@ -20,17 +20,16 @@ export const justSetUp = signal(false);
 /** The one that the open conversation goes on with; null: the one chosen last anywhere. */
 export const conversationModel = signal<string | null>(null);
 
-export const model = computed<Model | null>(() => {
+/** The model with this id, or the one that takes its place. */
+export function modelOf(id: string | null): Model | null {
   const list = models.value;
-  const find = (id: string | null | undefined): Model | undefined => list.find((m) => m.id === id);
-  return (
-    find(conversationModel.value) ??
-    find(prefs.value.model) ??
-    find(session.value?.default_model) ??
-    list[0] ??
-    null
-  );
-});
+  const find = (of: string | null | undefined): Model | undefined => list.find((m) => m.id === of);
+  const other = find(prefs.value.model) ?? find(session.value?.default_model) ?? list[0];
+  return find(id) ?? other ?? null;
+}
+
+/** The one that is asked next in the conversation that is open. */
+export const model = computed<Model | null>(() => modelOf(conversationModel.value));
 
 export const unusable = computed<Unusable[]>(() => session.value?.unusable ?? []);
 
