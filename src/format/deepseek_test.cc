@@ -363,24 +363,30 @@ TEST(Fp8, EveryTensorOfTheGoldenIsWhatNumpySays) {
   }
 }
 
+// Reading the stacked up_proj of layer 1 fails with a place in its words; the first `whole` of the
+// four experts can still be read.
+void expect_no_number(const TinyHf& model, const std::string& place, size_t whole) {
+  const auto files = model.open();
+  ASSERT_TRUE(files.has_value()) << files.error().message();
+  const TensorInfo* tensor = (*files)->find("model.layers.1.mlp.experts.up_proj.weight");
+  ASSERT_NE(tensor, nullptr);
+  std::vector<uint8_t> bytes(tensor->bytes);
+  const auto done = (*files)->read(*tensor, 0, bytes);
+  ASSERT_FALSE(done.has_value());
+  EXPECT_EQ(done.error().kind, base::ErrorKind::invalid_input);
+  EXPECT_NE(done.error().what.find(place), std::string::npos) << done.error().message();
+  EXPECT_FALSE(done.error().why.empty() || done.error().next.empty());
+  bytes.resize(bytes.size() / 4 * whole);
+  EXPECT_TRUE((*files)->read(*tensor, 0, bytes).has_value());
+}
+
 TEST(Fp8, AScaleThatIsNoNumberIsAnErrorWhenItIsRead) {
   for (const uint32_t bits : {0x7fc00000u, 0x7f800000u, 0xff800000u}) {
     TinyHf model = TinyHf::deepseek_v3(true);
     TinyHf::Tensor& scale = model.at("model.layers.1.mlp.experts.2.up_proj.weight_scale_inv");
     scale.data.assign(4 * 3, '\0');
     std::memcpy(scale.data.data() + 8, &bits, 4);
-    const auto files = model.open();
-    ASSERT_TRUE(files.has_value()) << files.error().message();
-    const TensorInfo* tensor = (*files)->find("model.layers.1.mlp.experts.up_proj.weight");
-    ASSERT_NE(tensor, nullptr);
-    std::vector<uint8_t> bytes(tensor->bytes);
-    const auto done = (*files)->read(*tensor, 0, bytes);
-    ASSERT_FALSE(done.has_value());
-    EXPECT_EQ(done.error().kind, base::ErrorKind::invalid_input);
-    EXPECT_NE(done.error().what.find("[0, 2]"), std::string::npos) << done.error().message();
-    EXPECT_FALSE(done.error().why.empty() || done.error().next.empty());
-    bytes.resize(bytes.size() / 4);  // experts 0: whole
-    EXPECT_TRUE((*files)->read(*tensor, 0, bytes).has_value());
+    expect_no_number(model, "[0, 2]", 1);
   }
 }
 
@@ -390,18 +396,7 @@ TEST(Fp8, AWeightThatIsNoNumberIsAnErrorWhenItIsRead) {
     TinyHf::Tensor& weight = model.at("model.layers.1.mlp.experts.2.up_proj.weight");
     weight.data.assign(weight.shape[0] * weight.shape[1], '\x11');
     weight.data[11] = code;
-    const auto files = model.open();
-    ASSERT_TRUE(files.has_value()) << files.error().message();
-    const TensorInfo* tensor = (*files)->find("model.layers.1.mlp.experts.up_proj.weight");
-    ASSERT_NE(tensor, nullptr);
-    std::vector<uint8_t> bytes(tensor->bytes);
-    const auto done = (*files)->read(*tensor, 0, bytes);
-    ASSERT_FALSE(done.has_value());
-    EXPECT_EQ(done.error().kind, base::ErrorKind::invalid_input);
-    EXPECT_NE(done.error().what.find("[1, 3]"), std::string::npos) << done.error().message();
-    EXPECT_FALSE(done.error().why.empty() || done.error().next.empty());
-    bytes.resize(bytes.size() / 2);  // experts 0 and 1: whole
-    EXPECT_TRUE((*files)->read(*tensor, 0, bytes).has_value());
+    expect_no_number(model, "[1, 3]", 2);
   }
 }
 

@@ -28,7 +28,8 @@ void tile_sums(const int8_t* a, bool more_rows, const int8_t* first, const int8_
         int32_t sum = 0;
         for (int k = 0; k < dense_step; ++k) {
           const int8_t code = (p == 0 ? first : second)[(k / 4 * dense_panel + lane) * 4 + k % 4];
-          sum += a[row / 16 * 16 * dense_step + k / 64 * 1024 + row % 16 * 64 + k % 64] * code;
+          const int run = k / byte_run * 16 + row % 16;
+          sum += a[row / 16 * 16 * dense_step + run * byte_run + k % byte_run] * code;
         }
         sums[row / 16][p][row % 16][lane] = sum;
       }

@@ -20,7 +20,7 @@ PanelKernel quantized(Dtype dtype) {
 
 // ---- f32 activations ---------------------------------------------------------------------------
 
-enum class Stored { f32, f16, bf16 };
+enum class Stored { f32, f16, bf16, f8 };
 
 template <Stored stored>
 AVX2_INLINE __m256 weights8(const uint8_t* p) {
@@ -30,21 +30,54 @@ AVX2_INLINE __m256 weights8(const uint8_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
+// e4m3 shifted into the bits of a half is 2^-8 of its value, subnormals too.
+AVX2_INLINE __m256 f8_values(__m128i wide /* (8) codes, sign extended */) {
+  const __m128i half =
+      _mm_and_si128(_mm_slli_epi16(wide, 7), _mm_set1_epi16(static_cast<int16_t>(0xbf80)));
+  return _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0f));
+}
+
+struct Sixteen {
+  __m256 low, high;
+};
+// Weights of 16 rows at w; of an FP8 unit its codes, with the scales of their block.
+template <Stored stored>
+AVX2_INLINE Sixteen weights16(const uint8_t* w, const Sixteen& scale) {
+  if constexpr (stored == Stored::f8) {
+    const __m256i wide = _mm256_cvtepi8_epi16(load16(w));
+    return {_mm256_mul_ps(f8_values(_mm256_castsi256_si128(wide)), scale.low),
+            _mm256_mul_ps(f8_values(_mm256_extracti128_si256(wide, 1)), scale.high)};
+  } else {
+    constexpr int size = stored == Stored::f32 ? 4 : 2;
+    return {weights8<stored>(w), weights8<stored>(w + 8 * size)};
+  }
+}
+
 // acc[c] += sum over one superblock, t = fma(w, x, t) in order of k.
 template <Stored stored, int NT>
-AVX2_FN void float_tile(const uint8_t* w, int count, const float* x, int64_t x_stride, float* acc) {
-  constexpr int size = stored == Stored::f32 ? 4 : 2;
+AVX2_FN void float_tile(const uint8_t* unit, int count, const float* x, int64_t x_stride,
+                        float* acc) {
+  constexpr bool f8 = stored == Stored::f8;
+  constexpr int size = f8 ? 1 : stored == Stored::f32 ? 4 : 2;
+  constexpr int lines_apart = 4 / size;  // k between two lines
+  const uint8_t* w = f8 ? unit + f8_codes_at : unit;
+  const int run = f8 ? f8_scaled_k : count;
   __m256 t[2][NT];
+  Sixteen scale{_mm256_setzero_ps(), _mm256_setzero_ps()};
 #pragma GCC unroll 4
   for (int c = 0; c < NT; ++c) t[0][c] = t[1][c] = _mm256_setzero_ps();
-  for (int k = 0; k < count; ++k, w += half_rows * size) {
-    if (k % 2 == 0 || size == 4) prefetch_line(w);
-    const __m256 w0 = weights8<stored>(w), w1 = weights8<stored>(w + 8 * size);
+  for (int first = 0; first < count; first += run, unit += f8_scales_bytes) {
+    const auto* scales = reinterpret_cast<const float*>(unit);
+    if constexpr (f8) scale = {_mm256_load_ps(scales), _mm256_load_ps(scales + 8)};
+    for (int k = first; k < first + run; ++k, w += half_rows * size) {
+      if (k % lines_apart == 0) prefetch_line(w);
+      const Sixteen weights = weights16<stored>(w, scale);
 #pragma GCC unroll 4
-    for (int c = 0; c < NT; ++c) {
-      const __m256 v = _mm256_set1_ps(x[c * x_stride + k]);
-      t[0][c] = _mm256_fmadd_ps(w0, v, t[0][c]);
-      t[1][c] = _mm256_fmadd_ps(w1, v, t[1][c]);
+      for (int c = 0; c < NT; ++c) {
+        const __m256 v = _mm256_set1_ps(x[c * x_stride + k]);
+        t[0][c] = _mm256_fmadd_ps(weights.low, v, t[0][c]);
+        t[1][c] = _mm256_fmadd_ps(weights.high, v, t[1][c]);
+      }
     }
   }
 #pragma GCC unroll 4
@@ -79,76 +112,22 @@ AVX2_FN void float_columns(const uint8_t* w, int count, const PanelJob& job, int
   }
 }
 
-// e4m3 shifted into the bits of a half is 2^-8 of its value, subnormals too.
-AVX2_INLINE __m256 f8_values(__m128i wide /* (8) codes, sign extended */) {
-  const __m128i half =
-      _mm_and_si128(_mm_slli_epi16(wide, 7), _mm_set1_epi16(static_cast<int16_t>(0xbf80)));
-  return _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0f));
-}
-
 // The weights of `count` k of an FP8 unit: [k][16 rows].
 AVX2_FN void decode_f8(const uint8_t* unit, int count, float* out) {
   const uint8_t* code = unit + f8_codes_at;
   for (int k0 = 0; k0 < count; k0 += f8_scaled_k, unit += f8_scales_bytes) {
     const auto* scales = reinterpret_cast<const float*>(unit);
-    const __m256 low = _mm256_load_ps(scales), high = _mm256_load_ps(scales + 8);
+    const Sixteen scale{_mm256_load_ps(scales), _mm256_load_ps(scales + 8)};
     for (int k = 0; k < f8_scaled_k; ++k, code += half_rows, out += half_rows) {
       if (k % 4 == 0) prefetch_line(code);
-      const __m256i wide = _mm256_cvtepi8_epi16(load16(code));
-      _mm256_store_ps(out, _mm256_mul_ps(f8_values(_mm256_castsi256_si128(wide)), low));
-      _mm256_store_ps(out + 8, _mm256_mul_ps(f8_values(_mm256_extracti128_si256(wide, 1)), high));
+      const Sixteen weights = weights16<Stored::f8>(code, scale);
+      _mm256_store_ps(out, weights.low);
+      _mm256_store_ps(out + 8, weights.high);
     }
   }
 }
 
-// Few columns: the codes become weights in registers on their way into the sums.
-template <int NT>
-AVX2_FN void f8_tile(const uint8_t* unit, int count, const float* x, int64_t x_stride, float* acc) {
-  const uint8_t* code = unit + f8_codes_at;
-  __m256 t[2][NT];
-#pragma GCC unroll 4
-  for (int c = 0; c < NT; ++c) t[0][c] = t[1][c] = _mm256_setzero_ps();
-  for (int k0 = 0; k0 < count; k0 += f8_scaled_k, unit += f8_scales_bytes, x += f8_scaled_k) {
-    const auto* scales = reinterpret_cast<const float*>(unit);
-    const __m256 low = _mm256_load_ps(scales), high = _mm256_load_ps(scales + 8);
-    for (int k = 0; k < f8_scaled_k; ++k, code += half_rows) {
-      if (k % 4 == 0) prefetch_line(code);
-      const __m256i wide = _mm256_cvtepi8_epi16(load16(code));
-      const __m256 w0 = _mm256_mul_ps(f8_values(_mm256_castsi256_si128(wide)), low);
-      const __m256 w1 = _mm256_mul_ps(f8_values(_mm256_extracti128_si256(wide, 1)), high);
-#pragma GCC unroll 4
-      for (int c = 0; c < NT; ++c) {
-        const __m256 v = _mm256_set1_ps(x[c * x_stride + k]);
-        t[0][c] = _mm256_fmadd_ps(w0, v, t[0][c]);
-        t[1][c] = _mm256_fmadd_ps(w1, v, t[1][c]);
-      }
-    }
-  }
-#pragma GCC unroll 4
-  for (int c = 0; c < NT; ++c) {
-    for (int i = 0; i < 2; ++i) {
-      float* to = acc + c * panel_rows + 8 * i;
-      _mm256_store_ps(to, _mm256_add_ps(_mm256_load_ps(to), t[i][c]));
-    }
-  }
-}
-
-AVX2_FN void f8_columns(const uint8_t* unit, int count, const PanelJob& job, int64_t g, int h) {
-  const int64_t stride = job.w->cols;
-  const float* x = job.x->x + job.first_column * stride + g * superblock_k;
-  float* acc = job.acc + h * half_rows;
-  switch (job.columns) {
-    case 1:
-      return f8_tile<1>(unit, count, x, stride, acc);
-    case 2:
-      return f8_tile<2>(unit, count, x, stride, acc);
-    case 3:
-      return f8_tile<3>(unit, count, x, stride, acc);
-    default:
-      return f8_tile<4>(unit, count, x, stride, acc);
-  }
-}
-constexpr int f8_columns_max = 4;
+constexpr int f8_columns_max = 4;  // that take the codes straight from the stream
 
 // What stands in memory is read as it is, or turned into f32 first: FP8 by this file, others by
 // any.
@@ -166,7 +145,7 @@ AVX2_FN void float_panel(const PanelJob& job) {
       if constexpr (decoded != Decoded::no) {
         if constexpr (decoded == Decoded::f8) {
           if (job.columns <= f8_columns_max) {
-            f8_columns(half_view(*job.w, half).unit(g), count, job, g, h);
+            float_columns<Stored::f8>(half_view(*job.w, half).unit(g), count, job, g, h);
             continue;
           }
           decode_f8(half_view(*job.w, half).unit(g), count, weights);

@@ -19,7 +19,7 @@ PanelKernel quantized(Dtype dtype) {
 
 // ---- f32 activations ---------------------------------------------------------------------------
 
-enum class Stored { f32, f16, bf16 };
+enum class Stored { f32, f16, bf16, f8 };
 
 template <Stored stored>
 AVX512_INLINE __m512 weights16(const uint8_t* p) {
@@ -29,20 +29,42 @@ AVX512_INLINE __m512 weights16(const uint8_t* p) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
 
+// e4m3 shifted into the bits of a half is 2^-8 of its value, subnormals too.
+AVX512_INLINE __m512 f8_values(const uint8_t* p) {
+  const __m256i wide = _mm256_cvtepi8_epi16(bytes16(p));
+  const __m256i half =
+      _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(static_cast<int16_t>(0xbf80)));
+  return _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0f));
+}
+
+// Weights at w + size * k; of an FP8 unit its codes, with the scale of their block.
+template <Stored stored>
+AVX512_INLINE __m512 scaled_weights16(const uint8_t* w, __m512 scale) {
+  if constexpr (stored == Stored::f8) return _mm512_mul_ps(f8_values(w), scale);
+  return weights16<stored>(w);
+}
+
 // acc[c] += sum over one superblock, t = fma(w, x, t) in order of k.
 template <Stored stored, int NT>
-AVX512_FN void float_tile(const uint8_t* w, int count, const float* x, int64_t x_stride,
+AVX512_FN void float_tile(const uint8_t* unit, int count, const float* x, int64_t x_stride,
                           float* acc) {
-  constexpr int size = stored == Stored::f32 ? 4 : 2;
-  __m512 t[NT];
+  constexpr bool f8 = stored == Stored::f8;
+  constexpr int size = f8 ? 1 : stored == Stored::f32 ? 4 : 2;
+  constexpr int lines_apart = 4 / size;  // k between two lines
+  const uint8_t* w = f8 ? unit + f8_codes_at : unit;
+  const int run = f8 ? f8_scaled_k : count;
+  __m512 t[NT], scale = _mm512_setzero_ps();
   AVX512_UNROLL
   for (int c = 0; c < NT; ++c) t[c] = _mm512_setzero_ps();
-  for (int k = 0; k < count; ++k, w += half_rows * size) {
-    if (k % 2 == 0 || size == 4) prefetch_line(w);
-    const __m512 weights = weights16<stored>(w);
-    AVX512_UNROLL
-    for (int c = 0; c < NT; ++c) {
-      t[c] = _mm512_fmadd_ps(weights, _mm512_set1_ps(x[c * x_stride + k]), t[c]);
+  for (int first = 0; first < count; first += run, unit += f8_scales_bytes) {
+    if constexpr (f8) scale = _mm512_load_ps(reinterpret_cast<const float*>(unit));
+    for (int k = first; k < first + run; ++k, w += half_rows * size) {
+      if (k % lines_apart == 0) prefetch_line(w);
+      const __m512 weights = scaled_weights16<stored>(w, scale);
+      AVX512_UNROLL
+      for (int c = 0; c < NT; ++c) {
+        t[c] = _mm512_fmadd_ps(weights, _mm512_set1_ps(x[c * x_stride + k]), t[c]);
+      }
     }
   }
   AVX512_UNROLL
@@ -76,14 +98,6 @@ AVX512_FN void float_columns(const uint8_t* w, int count, const PanelJob& job, i
   }
 }
 
-// e4m3 shifted into the bits of a half is 2^-8 of its value, subnormals too.
-AVX512_INLINE __m512 f8_values(const uint8_t* p) {
-  const __m256i wide = _mm256_cvtepi8_epi16(bytes16(p));
-  const __m256i half =
-      _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(static_cast<int16_t>(0xbf80)));
-  return _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0f));
-}
-
 // The weights of `count` k of an FP8 unit: [k][16 rows].
 AVX512_FN void decode_f8(const uint8_t* unit, int count, float* out) {
   const uint8_t* code = unit + f8_codes_at;
@@ -91,53 +105,12 @@ AVX512_FN void decode_f8(const uint8_t* unit, int count, float* out) {
     const __m512 scale = _mm512_load_ps(reinterpret_cast<const float*>(unit));
     for (int k = 0; k < f8_scaled_k; ++k, code += half_rows, out += half_rows) {
       if (k % 4 == 0) prefetch_line(code);
-      _mm512_store_ps(out, _mm512_mul_ps(f8_values(code), scale));
+      _mm512_store_ps(out, scaled_weights16<Stored::f8>(code, scale));
     }
   }
 }
 
-// Few columns: the codes become weights in registers on their way into the sums.
-template <int NT>
-AVX512_FN void f8_tile(const uint8_t* unit, int count, const float* x, int64_t x_stride,
-                       float* acc) {
-  const uint8_t* code = unit + f8_codes_at;
-  __m512 t[NT];
-  AVX512_UNROLL
-  for (int c = 0; c < NT; ++c) t[c] = _mm512_setzero_ps();
-  for (int k0 = 0; k0 < count; k0 += f8_scaled_k, unit += f8_scales_bytes, x += f8_scaled_k) {
-    const __m512 scale = _mm512_load_ps(reinterpret_cast<const float*>(unit));
-    for (int k = 0; k < f8_scaled_k; ++k, code += half_rows) {
-      if (k % 4 == 0) prefetch_line(code);
-      const __m512 weights = _mm512_mul_ps(f8_values(code), scale);
-      AVX512_UNROLL
-      for (int c = 0; c < NT; ++c) {
-        t[c] = _mm512_fmadd_ps(weights, _mm512_set1_ps(x[c * x_stride + k]), t[c]);
-      }
-    }
-  }
-  AVX512_UNROLL
-  for (int c = 0; c < NT; ++c) {
-    float* to = acc + c * panel_rows;
-    _mm512_store_ps(to, _mm512_add_ps(_mm512_load_ps(to), t[c]));
-  }
-}
-
-AVX512_FN void f8_columns(const uint8_t* unit, int count, const PanelJob& job, int64_t g, int h) {
-  const int64_t stride = job.w->cols;
-  const float* x = job.x->x + job.first_column * stride + g * superblock_k;
-  float* acc = job.acc + h * half_rows;
-  switch (job.columns) {
-    case 1:
-      return f8_tile<1>(unit, count, x, stride, acc);
-    case 2:
-      return f8_tile<2>(unit, count, x, stride, acc);
-    case 3:
-      return f8_tile<3>(unit, count, x, stride, acc);
-    default:
-      return f8_tile<4>(unit, count, x, stride, acc);
-  }
-}
-constexpr int f8_columns_max = 4;
+constexpr int f8_columns_max = 4;  // that take the codes straight from the stream
 
 // What stands in memory is read as it is, or turned into f32 first: FP8 by this file, others by
 // any.
@@ -155,7 +128,7 @@ AVX512_FN void float_panel(const PanelJob& job) {
       if constexpr (decoded != Decoded::no) {
         if constexpr (decoded == Decoded::f8) {
           if (job.columns <= f8_columns_max) {
-            f8_columns(half_view(*job.w, half).unit(g), count, job, g, h);
+            float_columns<Stored::f8>(half_view(*job.w, half).unit(g), count, job, g, h);
             continue;
           }
           decode_f8(half_view(*job.w, half).unit(g), count, weights);
