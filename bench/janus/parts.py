@@ -8,7 +8,8 @@ Run it with a Python that has `torch` (PyPI) and numpy; build janus_parts first
 (ninja -C build/release janus_parts). Weights are random, the same on both sides (janus_parts.cc).
 A round is: PyTorch, Nautile, for each part in turn; each waits while the other works. PyTorch runs
 in inference mode, f32 and bf16, convolutions in both of its memory formats; its fastest form of a
-part (found in a first round) is the one that is timed. --check compares the results.
+part (found in a first round) is the one that is timed. --check compares the
+results of both with PyTorch's in f32.
 """
 import argparse
 import json
@@ -222,8 +223,10 @@ def measure(part, argument, ours, args):
         row["nautile"].append(float(ours(part)))
     if args.check:
         wanted = exact.contiguous().numpy().ravel()
-        row["worst"] = float(np.abs(ours.result() - wanted).max())
-        row["rms"] = float(np.sqrt(np.mean((ours.result() - wanted) ** 2)))
+        theirs = best[2](argument).float().contiguous().numpy().ravel()
+        for side, result in (("ours", ours.result()), ("theirs", theirs)):
+            away = np.abs(result - wanted)
+            row[side] = f"{away.max():.2e} (root mean square {np.sqrt(np.mean(away ** 2)):.2e})"
         row["deviation"] = float(wanted.std())
     return row
 
@@ -255,8 +258,9 @@ def main():
             print(f"| {part} | {row['form']} | {theirs:.2f} / {mine:.2f} | "
                   f"**{theirs / mine:.2f}×** ({min(ratios):.2f}–{max(ratios):.2f}) |", flush=True)
             if args.check:
-                print(f"\n{part}: worst difference {row['worst']:.2e}, root mean square "
-                      f"{row['rms']:.2e}, deviation of the result {row['deviation']:.2f}\n")
+                print(f"\n{part}: worst difference from PyTorch f32: Nautile {row['ours']}, "
+                      f"{row['form']} {row['theirs']}; the result deviates by "
+                      f"{row['deviation']:.2f}\n")
 
 
 if __name__ == "__main__":

@@ -27,16 +27,34 @@ struct Pool::State {
   std::mutex park_mutex;
   std::condition_variable wake;
 
-  alignas(64) std::atomic<int64_t> next{0};
+  // A thread begins with its own share of a job, the same one each time, and what it worked on in
+  // the last job may still be in its cache; then it helps the others.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+  std::vector<Share> shares;  // by thread
   int64_t count = 0;
   int64_t grain = 1;
   FunctionRef<void(int64_t, int64_t, int)>* job = nullptr;
 
+  void share_out() {
+    const auto threads = static_cast<int64_t>(shares.size()), chunks = (count + grain - 1) / grain;
+    for (int64_t t = 0; t < threads; ++t) {
+      shares[t].next.store(chunks * t / threads * grain, std::memory_order_relaxed);
+      shares[t].end = std::min(count, chunks * (t + 1) / threads * grain);
+    }
+  }
+
   void take_chunks(int thread) {
-    for (;;) {
-      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= count) return;
-      (*job)(begin, std::min(begin + grain, count), thread);
+    const int threads = static_cast<int>(shares.size());
+    for (int i = 0; i < threads; ++i) {
+      Share& share = shares[(thread + i) % threads];
+      for (;;) {
+        const int64_t begin = share.next.fetch_add(grain, std::memory_order_relaxed);
+        if (begin >= share.end) break;
+        (*job)(begin, std::min(begin + grain, share.end), thread);
+      }
     }
   }
 
@@ -72,6 +90,7 @@ struct Pool::State {
 Pool::Pool(int threads, int spin_us) : state_(std::make_unique<State>()) {
   CHECK(threads >= 1 && threads <= 256, "the caller chooses a sane number of threads");
   state_->spin_us = spin_us;
+  state_->shares = std::vector<State::Share>(threads);
   for (int i = 1; i < threads; ++i) {
     state_->workers.emplace_back([state = state_.get(), i] { state->work(i); });
   }
@@ -101,7 +120,7 @@ void Pool::run(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t, 
   state.job = &fn;
   state.count = count;
   state.grain = grain;
-  state.next.store(0, std::memory_order_relaxed);
+  state.share_out();
   state.busy_workers.store(static_cast<int>(state.workers.size()), std::memory_order_relaxed);
   state.generation.fetch_add(1, std::memory_order_seq_cst);
   if (state.parked.load(std::memory_order_seq_cst) > 0) {

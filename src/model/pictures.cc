@@ -30,7 +30,7 @@ PictureInfo info_of(const PictureWeights& weights) {
 
 Result<uint64_t> PictureModel::memory_bytes(const format::ModelFiles& files,
                                             const PictureOptions& options) {
-  ASSIGN(const PictureShapes shapes, picture_shapes(files, options.exact));
+  ASSIGN(const PictureShapes shapes, picture_shapes(files, options));
   const int threads = options.pool ? options.pool->threads() : 1;
   return shapes.bytes + SeePlan(shapes.weights, threads).sizes.bytes() +
          DrawPlan(shapes.weights, threads).sizes.bytes();

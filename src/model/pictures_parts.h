@@ -65,7 +65,7 @@ class JobMemory {
 
 struct SeeSizes {  // floats, if not said otherwise
   uint64_t x = 0, wide = 0, temporary = 0;
-  uint64_t rows_bytes = 0, attention_bytes = 0;
+  uint64_t rows_bytes[2] = {}, attention_bytes = 0;
   uint64_t bytes() const;  // of the workspace
 };
 
@@ -77,9 +77,10 @@ struct SeeState {
   std::vector<float>* features = nullptr;
 
   float* x = nullptr;          // (tokens, width): the residual stream
-  float* wide = nullptr;       // (tokens, the widest of 3 width, ffn, hidden)
+  float* wide = nullptr;       // (tokens, the widest of 3 width, ffn, hidden that stands there)
   float* temporary = nullptr;  // (threads, the longest row)
-  uint8_t* rows = nullptr;     // of the matrix that is multiplied with
+  // Of the matrix that is multiplied with; the second: of the next one, where products make them.
+  uint8_t* rows[2] = {};
   uint8_t* attention = nullptr;
 
   SeeState(PictureMachine& m, SpareMemory& home, std::unique_ptr<tensor::Workspace> workspace,

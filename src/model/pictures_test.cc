@@ -114,7 +114,9 @@ TEST(Pictures, RoundedWeightsStayNearTheReference) {
     Pictures pictures("janus-hf", isa, false);
     const auto seen = pictures.see(bytes_of(expected(), "pre." + names[0] + ".u8"));
     const auto wanted = part_of(features, 0, static_cast<int>(names.size()));
-    EXPECT_LT(golden::largest_difference(seen.features, wanted), 1e-2) << tensor::isa_name(isa);
+    // AMX takes numbers of 8 bits, the others of 12.
+    const double bound = isa == tensor::Isa::amx ? 4e-2 : 1e-2;
+    EXPECT_LT(golden::largest_difference(seen.features, wanted), bound) << tensor::isa_name(isa);
   }
 }
 

@@ -226,9 +226,11 @@ TEST_F(PictureTypes, AQuantisedTowerSeesNearlyAsItsFloats) {
       for (const bool exact : {true, false}) {
         Parts parts(*files, isa, exact);
         const auto got = parts.see(canvas, nullptr);
-        EXPECT_LT(largest_difference(got, wanted), type.share * largest_of(wanted)) << exact;
+        const double rounding = !exact && isa == tensor::Isa::amx ? 5e-3 : 0;  // to 8 bits
+        EXPECT_LT(largest_difference(got, wanted), (type.share + rounding) * largest_of(wanted))
+            << exact;
         // The same blocks, whatever the instruction set: only the last bits of sums differ, or
-        // those of words that the weights are rounded to.
+        // those that numbers are rounded to.
         EXPECT_LT(largest_difference(got, exactly), (exact ? 1e-5 : 1e-2) * largest_of(wanted));
       }
     }

@@ -24,6 +24,7 @@ class SeeBuilder {
         tokens_(v_.tokens()),
         threads_(threads),
         hidden_(weights.hidden),
+        tiles_(weights.tiles),
         plan_(to.plan),
         sizes_(to.sizes) {}
 
@@ -42,29 +43,40 @@ class SeeBuilder {
  private:
   void measure() {
     const uint64_t tokens = tokens_, threads = threads_;
-    const uint64_t widest = std::max({3 * v_.width, v_.ffn, hidden_});
+    const uint64_t between = tiles_ ? 0 : std::max(v_.ffn, hidden_);
     sizes_.x = tokens * v_.width;
-    sizes_.wide = tokens * widest;
+    sizes_.wide = tokens * std::max<uint64_t>(3 * v_.width, between);
     sizes_.temporary = threads * std::max(v_.width, 3 * v_.patch * v_.patch);
     sizes_.attention_bytes = tensor::full_attention_bytes(attention_shape(nullptr), threads_);
-    sizes_.rows_bytes = 0;
-    const auto grow = [&](const DenseMatrix& w) {
-      sizes_.rows_bytes = std::max(sizes_.rows_bytes, DenseRows::bytes(w.form, tokens_, w.cols));
+    const auto grow = [&](const DenseMatrix& w, int which) {
+      uint64_t& bytes = sizes_.rows_bytes[which];
+      bytes = std::max(bytes, DenseRows::bytes(w.form, tokens_, w.cols));
     };
-    grow(weights_.patch.w);
+    grow(weights_.patch.w, 0);
     for (const VisionLayer& layer : weights_.layers) {
-      for (const DensePart* part : {&layer.qkv, &layer.proj, &layer.fc1, &layer.fc2}) {
-        grow(part->w);
-      }
+      grow(layer.qkv.w, 0);
+      grow(layer.proj.w, 0);
+      grow(layer.fc1.w, 0);
+      grow(layer.fc2.w, second());
     }
-    for (const DensePart& part : weights_.aligner) grow(part.w);
+    int which = 0;
+    for (const DensePart& part : weights_.aligner) {
+      grow(part.w, which);
+      which = second() - which;
+    }
+  }
+  // Which rows a product that follows another one reads.
+  int second() const { return tiles_ ? 1 : 0; }
+
+  static DenseRows rows_of(SeeState& s, const DenseMatrix& w, int tokens, int which) {
+    return {w.form, tokens, w.cols, s.rows[which], tensor::dense_kernels(s.machine->isa)};
   }
 
   // A unit that makes rows for w: fill(state, token, temporary) gives each.
   template <class Fill>
   void rows(const DenseMatrix& w, int64_t longest, Fill fill) {
     plan_.add(uint64_t(tokens_) * w.cols * 4, [&w, longest, fill, tokens = tokens_](SeeState& s) {
-      const DenseRows rows(w.form, tokens, w.cols, s.rows, tensor::dense_kernels(s.machine->isa));
+      const DenseRows rows = rows_of(s, w, tokens, 0);
       s.machine->pool->run(tokens, 8, [&](int64_t begin, int64_t end, int thread) {
         for (int64_t token = begin; token < end; ++token) {
           float* temporary = s.temporary + thread * longest;
@@ -76,16 +88,42 @@ class SeeBuilder {
 
   // Units that multiply the rows with w; `out` says where to.
   template <class Out>
-  void product(const DenseMatrix& w, Out out) {
-    const uint64_t panel = uint64_t(tokens_) * w.cols * tensor::dense_panel;
+  void product(const DenseMatrix& w, Out out, int which = 0) {
+    product_into(w, which, [out](SeeState& s, const auto& run) { run(out(s)); });
+  }
+  // run is called with a DenseOut, once. (On tiles a product takes a quarter of the time.)
+  template <class Into>
+  void product_into(const DenseMatrix& w, int which, Into into) {
+    const uint64_t panel = uint64_t(tokens_) * w.cols * tensor::dense_panel / (tiles_ ? 4 : 1);
     const int step = std::max<int>(4, static_cast<int>(unit_operations / panel) / 4 * 4);
     for (int first = 0; first < w.panels(); first += step) {
       const int count = std::min(step, w.panels() - first);
-      plan_.add(panel * count, [&w, first, count, out, tokens = tokens_](SeeState& s) {
-        const DenseRows rows(w.form, tokens, w.cols, s.rows, tensor::dense_kernels(s.machine->isa));
-        tensor::dense(w, rows, {first, count}, out(s), s.machine->isa, *s.machine->pool);
+      plan_.add(panel * count, [&w, first, count, into, which, tokens = tokens_](SeeState& s) {
+        const DenseRows rows = rows_of(s, w, tokens, which);
+        into(s, [&](const tensor::DenseOut& out) {
+          tensor::dense(w, rows, {first, count}, out, s.machine->isa, *s.machine->pool);
+        });
       });
     }
+  }
+
+  // gelu of the product with `part`, which becomes the rows of `next`: says which they are.
+  int between(const DensePart& part, const DenseMatrix& next, int which) {
+    if (tiles_) {
+      product_into(part.w, which,
+                   [&part, &next, which, tokens = tokens_](SeeState& s, const auto& run) {
+                     const DenseRows rows = rows_of(s, next, tokens, 1 - which);
+                     run({nullptr, 0, part.bias, nullptr, true, &rows});
+                   });
+      return 1 - which;
+    }
+    product(part.w, [&part](SeeState& s) {
+      return tensor::DenseOut{s.wide, part.w.rows, part.bias, nullptr, true};
+    });
+    rows(next, longest(), [stride = next.cols](SeeState& s, int64_t token, float*) {
+      return s.wide + token * stride;
+    });
+    return 0;
   }
 
   void patches() {
@@ -121,17 +159,12 @@ class SeeBuilder {
     });
   }
 
-  // Rows of `wide` for w.
-  void wide_rows(const DenseMatrix& w) {
-    rows(w, longest(),
-         [stride = w.cols](SeeState& s, int64_t token, float*) { return s.wide + token * stride; });
-  }
   int64_t longest() const { return std::max(v_.width, 3 * v_.patch * v_.patch); }
 
   tensor::FullAttention attention_shape(SeeState* s) const {
     tensor::FullAttention x;
     x.heads = v_.heads, x.head_dim = v_.width / v_.heads, x.tokens = tokens_;
-    x.scale = 1.0f / std::sqrt(static_cast<float>(x.head_dim));
+    x.scale = 1.0f / std::sqrt(static_cast<float>(x.head_dim)), x.tiles = tiles_;
     if (s) {
       x.q = s->wide, x.k = s->wide + v_.width, x.v = s->wide + 2 * v_.width;
       x.stride = int64_t{3} * v_.width;
@@ -146,7 +179,7 @@ class SeeBuilder {
     // Copies of the shape: the builder is gone when units run.
     const auto shape = [copy = *this](SeeState& s) { return copy.attention_shape(&s); };
     plan_.add(numbers * 8, [shape](SeeState& s) {
-      tensor::full_attention_pack(shape(s), s.attention, *s.machine->pool);
+      tensor::full_attention_pack(shape(s), s.attention, s.machine->isa, *s.machine->pool);
     });
     const tensor::FullAttention x = attention_shape(nullptr);
     const int step = std::max<int>(1, static_cast<int>(unit_operations / x.piece_operations()));
@@ -160,7 +193,7 @@ class SeeBuilder {
   }
 
   void layer(const VisionLayer& layer) {
-    const int width = v_.width, ffn = v_.ffn;
+    const int width = v_.width;
     normalised(layer.norm1, layer.qkv.w);
     product(layer.qkv.w, [&layer, width](SeeState& s) {
       return tensor::DenseOut{s.wide, int64_t{3} * width, layer.qkv.bias};
@@ -172,13 +205,13 @@ class SeeBuilder {
       return tensor::DenseOut{s.x, width, layer.proj.bias, s.x};
     });
     normalised(layer.norm2, layer.fc1.w);
-    product(layer.fc1.w, [&layer, ffn](SeeState& s) {
-      return tensor::DenseOut{s.wide, ffn, layer.fc1.bias, nullptr, true};
-    });
-    wide_rows(layer.fc2.w);
-    product(layer.fc2.w, [&layer, width](SeeState& s) {
-      return tensor::DenseOut{s.x, width, layer.fc2.bias, s.x};
-    });
+    const int which = between(layer.fc1, layer.fc2.w, 0);
+    product(
+        layer.fc2.w,
+        [&layer, width](SeeState& s) {
+          return tensor::DenseOut{s.x, width, layer.fc2.bias, s.x};
+        },
+        which);
   }
 
   // In place: the stream is not needed afterwards.
@@ -199,23 +232,20 @@ class SeeBuilder {
   void aligner() {
     const int hidden = hidden_;
     const size_t last = weights_.aligner.size() - 1;
-    for (size_t i = 0; i <= last; ++i) {
-      const DensePart& part = weights_.aligner[i];
-      if (i == 0) {
-        rows(part.w, longest(), [width = v_.width](SeeState& s, int64_t token, float*) {
-          return s.x + token * width;
-        });
-      } else {
-        wide_rows(part.w);
-      }
-      if (i == last)
-        plan_.add(0,
-                  [numbers = size_t(tokens_) * hidden](SeeState& s) { s.embeds->resize(numbers); });
-      product(part.w, [&part, hidden, i, last](SeeState& s) {
-        float* y = i == last ? s.embeds->data() : s.wide;
-        return tensor::DenseOut{y, hidden, part.bias, nullptr, i < last};
-      });
+    int which = 0;
+    rows(weights_.aligner[0].w, longest(),
+         [width = v_.width](SeeState& s, int64_t token, float*) { return s.x + token * width; });
+    for (size_t i = 0; i < last; ++i) {
+      which = between(weights_.aligner[i], weights_.aligner[i + 1].w, which);
     }
+    plan_.add(0, [numbers = size_t(tokens_) * hidden](SeeState& s) { s.embeds->resize(numbers); });
+    const DensePart& part = weights_.aligner[last];
+    product(
+        part.w,
+        [&part, hidden](SeeState& s) {
+          return tensor::DenseOut{s.embeds->data(), hidden, part.bias};
+        },
+        which);
   }
 
   void tap(std::string stage) {
@@ -227,6 +257,7 @@ class SeeBuilder {
   const format::JanusVision& v_;
   const VisionWeights& weights_;
   const int tokens_, threads_, hidden_;
+  const bool tiles_;
   UnitPlan<SeeState>& plan_;
   SeeSizes& sizes_;
 };
@@ -236,7 +267,7 @@ class SeeBuilder {
 uint64_t SeeSizes::bytes() const {
   using tensor::arena_bytes;
   return arena_bytes(x * 4) + arena_bytes(wide * 4) + arena_bytes(temporary * 4) +
-         arena_bytes(rows_bytes) + arena_bytes(attention_bytes);
+         arena_bytes(rows_bytes[0]) + arena_bytes(rows_bytes[1]) + arena_bytes(attention_bytes);
 }
 
 SeeState::SeeState(PictureMachine& m, SpareMemory& home,
@@ -246,7 +277,7 @@ SeeState::SeeState(PictureMachine& m, SpareMemory& home,
   x = work.take<float>(sizes.x);
   wide = work.take<float>(sizes.wide);
   temporary = work.take<float>(sizes.temporary);
-  rows = work.take<uint8_t>(sizes.rows_bytes);
+  for (int i = 0; i < 2; ++i) rows[i] = work.take<uint8_t>(sizes.rows_bytes[i]);
   attention = work.take<uint8_t>(sizes.attention_bytes);
 }
 

@@ -47,6 +47,7 @@ class DrawBuilder {
       : d_(weights.config.drawing),
         weights_(weights.vq),
         threads_(threads),
+        tiles_(weights.tiles),
         plan_(to.plan),
         sizes_(to.sizes) {}
 
@@ -177,7 +178,7 @@ class DrawBuilder {
     sizes_.attention_bytes =
         std::max(sizes_.attention_bytes, tensor::full_attention_bytes(a, threads_));
     plan_.add(x.floats() * 8, [shape](DrawState& s) {
-      tensor::full_attention_pack(shape(&s), s.attention, *s.machine->pool);
+      tensor::full_attention_pack(shape(&s), s.attention, s.machine->isa, *s.machine->pool);
     });
     const int step = std::max<int>(1, static_cast<int>(unit_operations / a.piece_operations()));
     for (int first = 0; first < a.pieces(); first += step) {
@@ -229,7 +230,7 @@ class DrawBuilder {
     const Image y{to, step.doubled ? 2 * x.side : x.side, part.w.out};
     grow(y);
     if (step.norm) group_norm(x, *step.norm);
-    const ConvShape shape{y.side, y.side, part.w.in, part.w.out};
+    const ConvShape shape{y.side, y.side, part.w.in, part.w.out, tiles_};
     const int rows = shape.band_rows();
     const tensor::ConvSizes needs = tensor::conv_sizes(shape, rows, threads_);
     tensor::ConvSizes& all = sizes_.conv;
@@ -302,6 +303,7 @@ class DrawBuilder {
   const format::JanusDrawing& d_;
   const VqWeights& weights_;
   const int threads_;
+  const bool tiles_;
   UnitPlan<DrawState>& plan_;
   DrawSizes& sizes_;
 };

@@ -78,11 +78,12 @@ class PicturePlanner {
     TRY(vector(name + ".weight", width, part.weight));
     return vector(name + ".bias", width, part.bias);
   }
-  // `rounded`: as words of 12 bits, unless every bit counts.
+  // `rounded`: as words of 12 bits or for tiles, unless every bit counts.
   Result<void> dense(const std::string& name, int64_t rows, int64_t cols, bool rounded,
                      DensePart& part) {
     ASSIGN(const auto* tensor, find(name + ".weight", rows * cols));
-    const DenseForm form = rounded && !exact_ ? DenseForm::words : plain_form(tensor->dtype);
+    DenseForm form = plain_form(tensor->dtype);
+    if (rounded && !exact_) form = weights_.tiles ? DenseForm::tiles : DenseForm::words;
     part.w = {form, rows, cols, nullptr};
     items_.push_back({tensor, &part.w, nullptr, nullptr, rows * cols});
     return vector(name + ".bias", rows, part.bias);
@@ -261,7 +262,7 @@ class PictureReader {
   std::vector<Buffer> buffers_;  // by thread
 };
 
-Result<std::vector<Item>> plan(const format::ModelFiles& files, bool exact,
+Result<std::vector<Item>> plan(const format::ModelFiles& files, const PictureOptions& options,
                                PictureWeights& weights) {
   ASSIGN(const format::ModelConfig config, files.config());
   if (!config.janus) {
@@ -271,7 +272,8 @@ Result<std::vector<Item>> plan(const format::ModelFiles& files, bool exact,
   }
   weights.config = *config.janus;
   weights.hidden = config.hidden;
-  return PicturePlanner(files, exact, weights).run();
+  weights.tiles = options.isa == tensor::Isa::amx && !options.exact;
+  return PicturePlanner(files, options.exact, weights).run();
 }
 
 uint64_t arena_bytes_of(const std::vector<Item>& items) {
@@ -293,9 +295,10 @@ void normalise_rows(float* rows, int64_t count, int width) {
 
 }  // namespace
 
-Result<PictureShapes> picture_shapes(const format::ModelFiles& files, bool exact) {
+Result<PictureShapes> picture_shapes(const format::ModelFiles& files,
+                                     const PictureOptions& options) {
   PictureShapes shapes;
-  ASSIGN(const std::vector<Item> items, plan(files, exact, shapes.weights));
+  ASSIGN(const std::vector<Item> items, plan(files, options, shapes.weights));
   shapes.bytes = arena_bytes_of(items);
   return shapes;
 }
@@ -303,7 +306,7 @@ Result<PictureShapes> picture_shapes(const format::ModelFiles& files, bool exact
 Result<PictureWeights> load_pictures(const format::ModelFiles& files,
                                      const PictureOptions& options) {
   PictureWeights weights;
-  ASSIGN(const std::vector<Item> items, plan(files, options.exact, weights));
+  ASSIGN(const std::vector<Item> items, plan(files, options, weights));
   ASSIGN(weights.arena, tensor::WeightArena::create(arena_bytes_of(items)));
   TRY(PictureReader(files, options).read(items, weights.arena));
   const format::JanusDrawing& d = weights.config.drawing;

@@ -71,6 +71,7 @@ struct VqWeights {
 struct PictureWeights {
   format::JanusConfig config;
   int hidden = 0;
+  bool tiles = false;  // products on tiles (tensor/dense.h), not all in f32
   VisionWeights vision;
   VqWeights vq;
   tensor::WeightArena arena;  // what all of the above points into
@@ -82,7 +83,8 @@ struct PictureShapes {
   PictureWeights weights;
   uint64_t bytes = 0;
 };
-base::Result<PictureShapes> picture_shapes(const format::ModelFiles& files, bool exact);
+base::Result<PictureShapes> picture_shapes(const format::ModelFiles& files,
+                                           const PictureOptions& options);
 
 base::Result<PictureWeights> load_pictures(const format::ModelFiles& files,
                                            const PictureOptions& options);

@@ -7,6 +7,8 @@
 //   once        conv_weights    the weights, transformed
 //   each band   conv_input      its pixels, bordered and transformed
 //               conv_output     products, transformed back; may be cut into ranges of outputs
+// The products are of f32, or on tiles of numbers in two halves of bf16 (dense_kernels.h), which is
+// as good as 16 bits of each.
 //
 // The result does not depend on the bands, the ranges or the threads. Memory is the caller's.
 #pragma once
@@ -35,6 +37,7 @@ void pack_conv(const ConvMatrix& w, uint8_t* memory, int first, int count,
 struct ConvShape {
   int height = 0, width = 0;  // of the result, and of the picture unless it is doubled
   int in = 0, out = 0;
+  bool tiles = false;  // products on tiles, of an Isa that has them
 
   int tile_rows() const { return (height + 3) / 4; }
   int tile_columns() const { return (width + 3) / 4; }

@@ -53,11 +53,14 @@ struct Picture {
     return out;
   }
 
-  std::vector<float> run(Isa isa, int threads, int band_rows, int panels) const {
+  std::vector<float> run(Isa isa, int threads, int band_rows, int panels,
+                         bool on_tiles = false) const {
     base::Pool pool(threads);
     TestMemory packed(conv_bytes(dtype, shape.in, shape.out));
     const ConvMatrix matrix{dtype, shape.in, shape.out, packed.bytes};
     pack_conv(matrix, packed.bytes, 0, matrix.panels(), w.data());
+    ConvShape shape = this->shape;
+    shape.tiles = on_tiles;
     const ConvSizes sizes = conv_sizes(shape, band_rows, threads);
     TestMemory weights(sizes.weights * 4), pixels(sizes.pixels * 4), tiles(sizes.tiles * 4),
         products(sizes.products * 4);
@@ -85,6 +88,7 @@ const Picture pictures[] = {
     {{24, 52, 32, 3}, false, true, false, Dtype::f32},   // several blocks of tiles, few outputs
     {{8, 8, 288, 144}, false, true, true, Dtype::bf16},  // two steps of inputs, groups of panels
     {{1, 1, 16, 16}, false, false, false, Dtype::f32},
+    {{32, 96, 16, 20}, false, true, true, Dtype::bf16},  // a thread has several blocks of a band
 };
 
 TEST(Conv, EqualsTheSumInDoublePrecision) {
@@ -99,12 +103,32 @@ TEST(Conv, EqualsTheSumInDoublePrecision) {
   }
 }
 
+// Both halves of a number are 16 bits of it.
+TEST(Conv, OnTilesEqualsTheSumToSixteenBits) {
+  for (const Picture& picture : pictures) {
+    const auto wanted = picture.reference();
+    for (const Isa isa : tile_isas()) {
+      for (const int threads : {1, 2}) {
+        const auto got = picture.run(isa, threads, picture.shape.band_rows(), 1000, true);
+        EXPECT_LT(worst_difference(got, wanted), 1e-3)
+            << isa_name(isa) << " " << picture.shape.height << " x " << picture.shape.width << " x "
+            << picture.shape.in << " -> " << picture.shape.out;
+      }
+    }
+  }
+}
+
 TEST(Conv, DoesNotDependOnBandsRangesOrThreads) {
   for (const Picture& picture : pictures) {
     for (const Isa isa : test_isas()) {
       const auto whole = picture.run(isa, 1, picture.shape.tile_rows(), 1000);
       EXPECT_EQ(whole, picture.run(isa, 2, 1, 4)) << isa_name(isa);
       EXPECT_EQ(whole, picture.run(isa, 3, 2, 8)) << isa_name(isa);
+    }
+    for (const Isa isa : tile_isas()) {
+      const auto whole = picture.run(isa, 1, picture.shape.tile_rows(), 1000, true);
+      EXPECT_EQ(whole, picture.run(isa, 2, 1, 4, true)) << isa_name(isa);
+      EXPECT_EQ(whole, picture.run(isa, 3, 2, 8, true)) << isa_name(isa);
     }
   }
 }

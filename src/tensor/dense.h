@@ -5,8 +5,9 @@
 //   f32, f16, bf16   panel[input][16], numbers as the file has them, widened on the way
 //   words            steps of 256 inputs: [input / 2][16][2] whole numbers of 12 bits, 16 f32
 //                    scales; rows are rounded to 13 bits a step. Sums of a step are exact integers.
-//                    Twice as fast as f32 on AVX2, and nearer to f32 than bf16 is. On AMX the
-//                    same sums are made of bytes.
+//                    Twice as fast as f32 on AVX2, and nearer to f32 than bf16 is.
+//   tiles            [input / 2][16][2] of bf16, whole tiles of 32 inputs; rows are rounded to bf16
+//                    too. For kernels that have tiles: AMX, and plain C++ for tests.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@
 
 namespace tensor {
 
-enum class DenseForm : uint8_t { f32, f16, bf16, words };
+enum class DenseForm : uint8_t { f32, f16, bf16, words, tiles };
 
 struct DenseMatrix {
   DenseForm form = DenseForm::f32;
@@ -37,7 +38,7 @@ void pack_dense(const DenseMatrix& w, uint8_t* memory, int64_t first, int64_t co
                 const float* numbers /* (count, cols) */);
 
 // The rows on the other side, in the form that a matrix's form needs: in steps of 256 inputs,
-// [step][row][256]. Memory is the caller's: bytes(...), 64-byte aligned.
+// [step][row][256], or in tiles. Memory is the caller's: bytes(...), 64-byte aligned.
 class DenseRows {
  public:
   static uint64_t bytes(DenseForm form, int rows, int64_t cols);
@@ -47,7 +48,7 @@ class DenseRows {
   void set(int row, const float* x /* (cols) */) const;
   int rows() const { return rows_; }
   int64_t cols() const { return cols_; }
-  bool words() const { return words_; }
+  bool fits(DenseForm form) const { return kind_of(form) == kind_; }
   const DenseKernels& kernels() const { return kernels_; }
   const float* numbers(int step, int row) const {
     return numbers_ + (int64_t{step} * rows_ + row) * dense_step;
@@ -56,33 +57,35 @@ class DenseRows {
     return whole_ + (int64_t{step} * rows_ + row) * dense_step;
   }
   const float* scales(int step, int row) const { return scales_ + int64_t{step} * rows_ + row; }
-  // In place of words, where the kernels take bytes: where a row's first run stands in the first of
-  // the planes, which are plane_bytes() apart.
-  int8_t* bytes(int step, int row) const {
-    return bytes_ + int64_t{step} * byte_planes * plane_bytes() +
-           int64_t{row / dense_panel} * dense_panel * dense_step + row % dense_panel * byte_run;
+  // Where the row's first run stands.
+  uint16_t* tiles(int row) const {
+    return tiles_ + row / tile_side * tile_padded(cols_) * tile_side + row % tile_side * tile_depth;
   }
-  int64_t plane_bytes() const { return int64_t{padded_rows(rows_)} * dense_step; }
 
  private:
-  static int padded_rows(int rows) { return (rows + dense_panel - 1) / dense_panel * dense_panel; }
+  enum class Kind : uint8_t { numbers, words, tiles };
+  static Kind kind_of(DenseForm form) {
+    if (form == DenseForm::words) return Kind::words;
+    return form == DenseForm::tiles ? Kind::tiles : Kind::numbers;
+  }
 
   const DenseKernels& kernels_;
-  bool words_;
+  Kind kind_;
   int rows_;
   int64_t cols_;
   float* numbers_ = nullptr;
   int16_t* whole_ = nullptr;
-  int8_t* bytes_ = nullptr;
+  uint16_t* tiles_ = nullptr;
   float* scales_ = nullptr;
 };
 
 struct DenseOut {
-  float* y;                     // (rows of x, stride)
-  int64_t stride;               // floats from one row to the next
-  const float* bias = nullptr;  // (outputs)?
-  const float* add = nullptr;   // (rows of x, stride)? added; may be y
-  bool gelu = false;            // of the whole, with the exact erf
+  float* y;                         // (rows of x, stride)
+  int64_t stride;                   // floats from one row to the next
+  const float* bias = nullptr;      // (outputs)?
+  const float* add = nullptr;       // (rows of x, stride)? added; may be y
+  bool gelu = false;                // of the whole, with the exact erf
+  const DenseRows* rows = nullptr;  // in tiles: these get the results in place of y; no `add`
 };
 struct PanelRange {
   int first, count;  // panels of 16 outputs

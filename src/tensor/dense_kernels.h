@@ -32,31 +32,58 @@ struct WordProduct {     // one step of rounded numbers
   float* y;              // (rows, 16)
 };
 
-// The same as bytes in three planes: high, high + low and low of 64 high + low.
-inline constexpr int byte_planes = 3;
-static_assert(row_limit < 64 * 64 && panel_limit < 64 * 64);  // high + low fits in a byte
+// Products on tiles (AMX): numbers of bf16, sums of f32. Where 8 bits are too few a number comes in
+// two halves, the bf16 nearest to it and the bf16 nearest to what is left: of four products of
+// halves the three that matter are added, which keeps 16 bits of both numbers.
+inline constexpr int tile_depth = 32;  // inputs of one tile
+inline constexpr int tile_side = 16;   // its rows, or outputs
+inline constexpr int tile_numbers = tile_side * tile_depth;
+static_assert(tile_side == dense_panel);
+inline int64_t tile_padded(int64_t inputs) {
+  return (inputs + tile_depth - 1) / tile_depth * tile_depth;
+}
 
-// Bytes of a row that lie together: 16 rows of them are what a tile holds.
-inline constexpr int byte_run = 64;
-
-struct ByteProduct {     // one step of rounded numbers, some panels
-  const int8_t* a;       // planes of [row / 16][dense_step / byte_run][16][byte_run], whole
-  int64_t a_plane;       // bytes from one plane to the next
-  const float* a_scale;  // (rows)
-  int rows;
-  const int8_t* codes;  // (panels, byte_planes, dense_step / 4, 16, 4)
-  int panels;
-  const float* const* scale;  // (panels) of (16)
-  float* y;                   // (panels) of (rows, 16)
-  int64_t y_panel;            // floats from one panel's to the next
+template <class Number>
+struct Halves {
+  Number* high = nullptr;
+  Number* low = nullptr;  // null: high is all
 };
 
-struct ByteKernels {
-  // `a`: where the row's first run stands, in the first plane.
-  void (*split_row)(const int16_t* words /* (dense_step) */, int8_t* a, int64_t a_plane);
-  // Of WordProduct's panel: (byte_planes, dense_step / 4, 16, 4).
-  void (*split_panel)(const int16_t* panel, int8_t* planes);
-  void (*product)(const ByteProduct& x);  // what word_product adds, bit for bit
+struct TileProduct {  // count products of the same shape, next_... numbers from one to the next
+  Halves<const uint16_t> a;  // [row / 16][depth / 32][16][32]
+  int64_t next_a_rows;       // numbers to the next 16 rows
+  int rows, depth;           // whole tiles
+  Halves<const uint16_t> b;  // [panel][depth / 2][16][2]
+  int panels;
+  float* y;         // [panel][row][16]
+  bool accumulate;  // y is added to
+  int64_t next_b_panel, next_y_panel, next_y_row;
+  int count;
+  int64_t next_a, next_b, next_y;
+};
+
+struct TileFinish {  // of a product whose results are rows of the next one, for one panel
+  const float* acc;  // (rows, 16)
+  int rows;
+  const float* bias;  // (16)
+  bool gelu;
+  uint16_t* to;       // the first row's place
+  int64_t next_rows;  // numbers from 16 rows to the next 16
+};
+
+struct TileKernels {
+  // One row of rows: x[0 .. n - 1] to its places in tiles, zeros behind it to the end of a tile.
+  void (*put_row)(const float* x, int n, Halves<uint16_t> to);
+  // One panel: numbers (depth, 16), `stride` floats from one to the next, zeros behind them.
+  void (*put_panel)(const float* numbers, int64_t stride, int depth, Halves<uint16_t> to);
+  void (*finish)(const TileFinish& x);
+  // put_row of e^(scale (x[i] - maximum)); returns their sum. n > 0, scale > 0. Behind x[n - 1] is
+  // room to the end of a tile.
+  float (*put_softmax)(float* x, int n, float scale, uint16_t* to);
+  void (*product)(const TileProduct& x);
+  // DenseKernels' conv_input into halves: each of the 36 a row of rows, `spread` numbers apart.
+  void (*conv_input)(const float* pixels, int64_t row_stride, int channels, Halves<uint16_t> to,
+                     int64_t spread);
 };
 
 struct Finish {      // the end of a product, for `rows` rows of one panel
@@ -104,7 +131,7 @@ struct DenseKernels {
                      int64_t spread);  // v[36][channels]; channels % 16 == 0
   void (*conv_output)(const float* m /* [36][16] */, int64_t spread, const ConvTileOutput& out);
 
-  const ByteKernels* bytes = nullptr;  // where they are faster than word_product
+  const TileKernels* tiles = nullptr;  // of AMX; and of plain C++, for tests
 };
 
 const DenseKernels& dense_kernels(Isa isa);

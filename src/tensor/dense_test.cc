@@ -23,13 +23,17 @@ struct Product {
         bias(noise(rows, 3)),
         add(noise(n * rows, 4)) {}
 
-  // What a file of this form would hold.
+  // What a file of this form would hold, and the rows that it meets.
   void round_to(DenseForm form) {
     for (float& value : w) {
       if (form == DenseForm::f16) value = f16_to_f32(f32_to_f16(value));
-      if (form == DenseForm::bf16) value = bf16_to_f32(f32_to_bf16(value));
+      if (form == DenseForm::bf16 || form == DenseForm::tiles) value = to_bf16(value);
+    }
+    for (float& value : x) {
+      if (form == DenseForm::tiles) value = to_bf16(value);
     }
   }
+  static float to_bf16(float value) { return bf16_to_f32(f32_to_bf16(value)); }
   std::vector<double> reference(bool gelu) const {
     std::vector<double> y(n * rows);
     for (int r = 0; r < n; ++r) {
@@ -61,8 +65,11 @@ struct Product {
   }
 };
 
-constexpr DenseForm all_forms[] = {DenseForm::f32, DenseForm::f16, DenseForm::bf16,
-                                   DenseForm::words};
+std::vector<DenseForm> forms_of(Isa isa) {
+  std::vector<DenseForm> forms{DenseForm::f32, DenseForm::f16, DenseForm::bf16, DenseForm::words};
+  if (dense_kernels(isa).tiles) forms.push_back(DenseForm::tiles);
+  return forms;
+}
 
 TEST(Dense, EqualsTheSumInDoublePrecision) {
   const struct {
@@ -70,7 +77,7 @@ TEST(Dense, EqualsTheSumInDoublePrecision) {
     int64_t rows, cols;
   } shapes[] = {{1, 16, 8}, {5, 52, 36}, {36, 144, 36}, {97, 83, 257}, {13, 64, 600}};
   for (const Isa isa : test_isas()) {
-    for (const DenseForm form : all_forms) {
+    for (const DenseForm form : forms_of(isa)) {
       for (const auto& shape : shapes) {
         Product product(shape.n, shape.rows, shape.cols);
         product.round_to(form);
@@ -88,7 +95,7 @@ TEST(Dense, EqualsTheSumInDoublePrecision) {
 
 TEST(Dense, RowsDoNotDependOnTheirNumberOnThreadsOrOnRangesOfPanels) {
   for (const Isa isa : test_isas()) {
-    for (const DenseForm form : all_forms) {
+    for (const DenseForm form : forms_of(isa)) {
       Product product(103, 150, 530);
       product.round_to(form);
       const auto whole = product.run(form, isa, 1, true, 1000);
@@ -111,12 +118,26 @@ TEST(Dense, WordsAreTheSameBitsOnEveryMachine) {
   }
 }
 
+// More than one block of rows and one step of them, and what is left of both.
+TEST(Dense, TilesEqualTheSumOfRoundedNumbersInEveryBlock) {
+  for (const Isa isa : tile_isas()) {
+    for (const int rows : {1, 16, 17, 33, 300}) {
+      Product product(rows, rows < 300 ? 83 : 48, rows < 300 ? 4100 : 700);
+      product.round_to(DenseForm::tiles);
+      EXPECT_LT(worst_difference(product.run(DenseForm::tiles, isa, 2, false, 1000),
+                                 product.reference(false)),
+                1e-5)
+          << isa_name(isa) << " rows " << rows;
+    }
+  }
+}
+
 TEST(Dense, WordsAreNearerThanBfloat16AndSurviveWhatIsNoNumber) {
   const Product product(20, 64, 1024);
   const auto exact = product.reference(false);
   Product rounded = product;
   rounded.round_to(DenseForm::bf16);
-  for (float& value : rounded.x) value = bf16_to_f32(f32_to_bf16(value));
+  for (float& value : rounded.x) value = Product::to_bf16(value);
   const double words =
       worst_difference(product.run(DenseForm::words, Isa::scalar, 1, false, 1000), exact);
   const auto brain = rounded.run(DenseForm::bf16, Isa::scalar, 1, false, 1000);

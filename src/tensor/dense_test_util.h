@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tensor/arena.h"
+#include "tensor/dense_kernels.h"
 #include "tensor/linear.h"
 
 namespace tensor {
@@ -26,6 +27,15 @@ inline std::vector<Isa> test_isas() {
   std::vector<Isa> all{Isa::scalar};
   for (const char* name : {"avx2", "avx512", "amx"}) {
     if (const auto isa = choose_isa(name)) all.push_back(*isa);
+  }
+  return all;
+}
+
+// Those of them whose kernels have tiles.
+inline std::vector<Isa> tile_isas() {
+  std::vector<Isa> all;
+  for (const Isa isa : test_isas()) {
+    if (dense_kernels(isa).tiles) all.push_back(isa);
   }
   return all;
 }

@@ -16,66 +16,6 @@ constexpr int tile_rows = 12;
 // Apart from the above only to be short.
 #include "tensor/conv_body.inc"
 
-void begin_tiles() {}
-void end_tiles() {}
-
-// What dense_amx.cc has the processor do.
-void tile_sums(const int8_t* a, bool more_rows, const int8_t* first, const int8_t* second,
-               int32_t (&sums)[2][2][16][dense_panel]) {
-  for (int row = 0; row < (more_rows ? 32 : 16); ++row) {
-    for (int p = 0; p < (second != nullptr ? 2 : 1); ++p) {
-      for (int lane = 0; lane < dense_panel; ++lane) {
-        int32_t sum = 0;
-        for (int k = 0; k < dense_step; ++k) {
-          const int8_t code = (p == 0 ? first : second)[(k / 4 * dense_panel + lane) * 4 + k % 4];
-          const int run = k / byte_run * 16 + row % 16;
-          sum += a[row / 16 * 16 * dense_step + run * byte_run + k % byte_run] * code;
-        }
-        sums[row / 16][p][row % 16][lane] = sum;
-      }
-    }
-  }
-}
-#include "tensor/dense_bytes.inc"
-
-// Every word that there is, and rows and panels at their limits.
-TEST(DenseWide, ProductsOfBytesEqualThoseOfWordsBitForBit) {
-  constexpr int rows_max = 48, panels = 3;
-  std::vector<int16_t> words(rows_max * dense_step), codes(panels * plane_codes);
-  for (size_t i = 0; i < words.size(); ++i) {
-    const bool limit = i / dense_step == 7;
-    words[i] = static_cast<int16_t>(limit ? row_limit : int(i * 5 % 8191) - row_limit);
-  }
-  for (size_t i = 0; i < codes.size(); ++i) {
-    const bool limit = i < plane_codes / 2;
-    codes[i] = static_cast<int16_t>(limit ? -panel_limit : int(i * 3 % 4095) - panel_limit);
-  }
-  const auto a_scale = noise(rows_max, 1), scale = noise(panels * 16, 2);
-  const int64_t a_plane = int64_t{rows_max} * dense_step;
-  std::vector<int8_t> a(byte_planes * a_plane), planes(panels * byte_planes * plane_codes);
-  for (int r = 0; r < rows_max; ++r) {
-    split_row(&words[r * dense_step], &a[r / 16 * 16 * dense_step + r % 16 * byte_run], a_plane);
-  }
-  const float* scales[panels];
-  for (int p = 0; p < panels; ++p) {
-    split_panel(&codes[p * plane_codes], &planes[p * byte_planes * plane_codes]);
-    scales[p] = &scale[p * 16];
-  }
-  for (const int rows : {1, 16, 17, 32, 47}) {
-    for (int count = 1; count <= panels; ++count) {
-      auto wanted = noise(panels * rows_max * 16, 3), got = wanted;
-      for (int p = 0; p < count; ++p) {
-        dense_kernels_scalar().word_product({words.data(), a_scale.data(), rows,
-                                             &codes[p * plane_codes], scales[p],
-                                             &wanted[p * rows_max * 16]});
-      }
-      byte_product({a.data(), a_plane, a_scale.data(), rows, planes.data(), count, scales,
-                    got.data(), rows_max * 16});
-      EXPECT_EQ(got, wanted) << rows << " rows, " << count << " panels";
-    }
-  }
-}
-
 TEST(DenseWide, ProductsEqualThoseOfFourLanesBitForBit) {
   const DenseKernels& narrow = dense_kernels_scalar();
   const auto a = noise(31 * 300, 1), panel = noise(200 * 16, 2);

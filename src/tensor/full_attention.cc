@@ -1,7 +1,9 @@
 #include "tensor/full_attention.h"
 
 #include <algorithm>
+#include <vector>
 
+#include "base/check.h"
 #include "tensor/dense_kernels.h"
 
 namespace tensor {
@@ -11,16 +13,26 @@ constexpr int piece_rows = 48;
 
 int64_t panels_of(int64_t n) { return (n + dense_panel - 1) / dense_panel; }
 
-// Where things stand in the memory: by head the keys, panels of 16 tokens [head_dim][16], and the
-// values, panels of 16 dimensions [tokens][16]; by thread scores (48, tokens) and a panel of
-// results (48, 16).
+int64_t padded(int64_t n) { return panels_of(n) * dense_panel; }
+
+// Where things stand in the memory, in floats: by head the keys, panels of 16 tokens
+// [head_dim][16], and the values, panels of 16 dimensions [tokens][16]; by thread scores
+// (48, tokens) and a panel of results (48, 16). With tiles keys and values are panels of bf16, half
+// as large, and each thread has besides scores its queries and shares as tiles, and all results.
 struct Places {
   explicit Places(const FullAttention& x)
-      : scores_stride(panels_of(x.tokens) * dense_panel),
-        keys(panels_of(x.tokens) * dense_panel * x.head_dim),
-        values(panels_of(x.head_dim) * dense_panel * x.tokens),
-        thread((scores_stride + dense_panel) * piece_rows) {}
-  int64_t scores_stride, keys, values, thread;  // floats
+      : scores_stride(padded(x.tokens)),
+        keys(padded(x.tokens) * x.head_dim),
+        values(padded(x.head_dim) * x.tokens),
+        thread((scores_stride + dense_panel) * piece_rows) {
+    if (!x.tiles) return;
+    scores_stride = tile_padded(x.tokens);
+    keys = padded(x.tokens) * tile_padded(x.head_dim) / 2;
+    values = padded(x.head_dim) * tile_padded(x.tokens) / 2;
+    thread = (scores_stride + padded(x.head_dim)) * piece_rows +
+             (tile_padded(x.head_dim) + tile_padded(x.tokens)) * piece_rows / 2;
+  }
+  int64_t scores_stride, keys, values, thread;
 };
 
 void pack_keys(const FullAttention& x, const float* k, float* out) {
@@ -44,6 +56,45 @@ void pack_values(const FullAttention& x, const float* v, float* out) {
       std::copy_n(v + token * x.stride + first, count, to);
       std::fill(to + count, to + dense_panel, 0.0f);
     }
+  }
+}
+
+// A panel of 16 keys: [head_dim / 2][16][2].
+void pack_keys_as_tiles(const FullAttention& x, const float* k, const TileKernels& kernels,
+                        uint16_t* out) {
+  const int64_t panel = tile_padded(x.head_dim) * dense_panel;
+  std::vector<uint16_t> key(panel);  // in the places of a row
+  for (int64_t token = 0; token < padded(x.tokens); ++token) {
+    if (token < x.tokens) {
+      kernels.put_row(k + token * x.stride, x.head_dim, {key.data(), nullptr});
+    } else {
+      std::fill(key.begin(), key.end(), uint16_t{0});
+    }
+    uint16_t* to = out + token / dense_panel * panel + token % dense_panel * 2;
+    for (int64_t d = 0; d < tile_padded(x.head_dim); d += 2) {
+      const uint16_t* from = &key[d / tile_depth * tile_numbers + d % tile_depth];
+      std::copy_n(from, 2, to + d * dense_panel);
+    }
+  }
+}
+
+void pack_values_as_tiles(const FullAttention& x, const float* v, const TileKernels& kernels,
+                          uint16_t* out) {
+  std::vector<float> copy;  // of dimensions that do not fill a panel
+  for (int64_t p = 0; p < panels_of(x.head_dim); ++p) {
+    const int first = static_cast<int>(p) * dense_panel;
+    const int count = std::min(dense_panel, x.head_dim - first);
+    const float* numbers = v + first;
+    int64_t stride = x.stride;
+    if (count < dense_panel) {
+      copy.assign(int64_t{x.tokens} * dense_panel, 0.0f);
+      for (int64_t token = 0; token < x.tokens; ++token) {
+        std::copy_n(numbers + token * x.stride, count, &copy[token * dense_panel]);
+      }
+      numbers = copy.data(), stride = dense_panel;
+    }
+    kernels.put_panel(numbers, stride, x.tokens,
+                      {out + p * tile_padded(x.tokens) * dense_panel, nullptr});
   }
 }
 
@@ -81,6 +132,53 @@ void run_piece(const FullAttention& x, const Places& places, const float* keys, 
   }
 }
 
+// y (rows, stride) = rows of tiles times panels, over a depth of whole tiles.
+void multiply_tiles(const TileKernels& kernels, const uint16_t* a, int rows, int64_t depth,
+                    const uint16_t* panels, int64_t count, float* y, int64_t stride) {
+  TileProduct product{};
+  product.a.high = a, product.b.high = panels;
+  product.rows = (rows + tile_side - 1) / tile_side * tile_side;
+  product.next_a_rows = depth * tile_side;
+  product.depth = static_cast<int>(depth), product.panels = static_cast<int>(count);
+  product.next_b_panel = depth * dense_panel;
+  product.y = y, product.next_y_panel = dense_panel, product.next_y_row = stride;
+  product.count = 1;
+  kernels.product(product);
+}
+
+void run_piece_on_tiles(const FullAttention& x, const Places& places, const float* keys,
+                        const float* values, int head, int first, const DenseKernels& kernels,
+                        float* scores) {
+  const int rows = std::min(piece_rows, x.tokens - first);
+  const int64_t head_depth = tile_padded(x.head_dim), token_depth = tile_padded(x.tokens);
+  const int64_t result_stride = padded(x.head_dim);
+  float* result = scores + piece_rows * places.scores_stride;
+  auto* queries = reinterpret_cast<uint16_t*>(result + piece_rows * result_stride);
+  uint16_t* shares = queries + piece_rows * head_depth;
+  const auto place = [](uint16_t* tiles, int row, int64_t depth) {
+    return tiles + row / tile_side * depth * tile_side + row % tile_side * tile_depth;
+  };
+  const TileKernels& tiles = *kernels.tiles;
+  for (int r = 0; r < rows; ++r) {
+    tiles.put_row(x.q + (first + r) * x.stride + int64_t{head} * x.head_dim, x.head_dim,
+                  {place(queries, r, head_depth), nullptr});
+  }
+  multiply_tiles(tiles, queries, rows, head_depth, reinterpret_cast<const uint16_t*>(keys),
+                 panels_of(x.tokens), scores, places.scores_stride);
+  float reciprocal[piece_rows];
+  for (int r = 0; r < rows; ++r) {
+    float* row = scores + r * places.scores_stride;
+    uint16_t* to = place(shares, r, token_depth);
+    reciprocal[r] = 1.0f / tiles.put_softmax(row, x.tokens, x.scale, to);
+  }
+  multiply_tiles(tiles, shares, rows, token_depth, reinterpret_cast<const uint16_t*>(values),
+                 panels_of(x.head_dim), result, result_stride);
+  for (int r = 0; r < rows; ++r) {
+    float* out = x.out + (first + r) * x.out_stride + int64_t{head} * x.head_dim;
+    for (int i = 0; i < x.head_dim; ++i) out[i] = result[r * result_stride + i] * reciprocal[r];
+  }
+}
+
 int head_pieces(const FullAttention& x) { return (x.tokens + piece_rows - 1) / piece_rows; }
 
 }  // namespace
@@ -95,17 +193,25 @@ uint64_t full_attention_bytes(const FullAttention& shape, int threads) {
   return (shape.heads * (places.keys + places.values) + threads * places.thread) * sizeof(float);
 }
 
-void full_attention_pack(const FullAttention& x, uint8_t* memory, base::Pool& pool) {
+void full_attention_pack(const FullAttention& x, uint8_t* memory, Isa isa, base::Pool& pool) {
   const Places places(x);
+  const TileKernels* tiles = x.tiles ? dense_kernels(isa).tiles : nullptr;
+  CHECK(!x.tiles || tiles, "an Isa that has tiles");
   auto* keys = reinterpret_cast<float*>(memory);
   float* values = keys + x.heads * places.keys;
   pool.run(2 * x.heads, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t head = i / 2;
-      if (i % 2 == 0) {
-        pack_keys(x, x.k + head * x.head_dim, keys + head * places.keys);
+      const float *k = x.k + head * x.head_dim, *v = x.v + head * x.head_dim;
+      float *head_keys = keys + head * places.keys, *head_values = values + head * places.values;
+      if (tiles && i % 2 == 0) {
+        pack_keys_as_tiles(x, k, *tiles, reinterpret_cast<uint16_t*>(head_keys));
+      } else if (tiles) {
+        pack_values_as_tiles(x, v, *tiles, reinterpret_cast<uint16_t*>(head_values));
+      } else if (i % 2 == 0) {
+        pack_keys(x, k, head_keys);
       } else {
-        pack_values(x, x.v + head * x.head_dim, values + head * places.values);
+        pack_values(x, v, head_values);
       }
     }
   });
@@ -122,8 +228,9 @@ void full_attention(const FullAttention& x, uint8_t* memory, int first, int coun
     for (int64_t i = first + begin; i < first + end; ++i) {
       const int head = static_cast<int>(i / head_pieces(x));
       const int row = static_cast<int>(i % head_pieces(x)) * piece_rows;
-      run_piece(x, places, keys + head * places.keys, values + head * places.values, head, row,
-                kernels, threads + thread * places.thread);
+      const auto piece = x.tiles ? run_piece_on_tiles : run_piece;
+      piece(x, places, keys + head * places.keys, values + head * places.values, head, row, kernels,
+            threads + thread * places.thread);
     }
   });
 }

@@ -12,6 +12,7 @@ namespace tensor {
 struct FullAttention {
   int heads = 0, head_dim = 0, tokens = 0;
   float scale = 0;           // on q * k, above 0
+  bool tiles = false;        // for an Isa that has them: factors of products are rounded to bf16
   const float* q = nullptr;  // (tokens, heads, head_dim), like k and v: `stride` floats from one
   const float* k = nullptr;  // token to the next
   const float* v = nullptr;
@@ -26,7 +27,7 @@ struct FullAttention {
 
 // Memory for the keys and values as the products need them, and for the threads. 64-byte aligned.
 uint64_t full_attention_bytes(const FullAttention& shape, int threads);
-void full_attention_pack(const FullAttention& x, uint8_t* memory, base::Pool& pool);
+void full_attention_pack(const FullAttention& x, uint8_t* memory, Isa isa, base::Pool& pool);
 // Pieces first .. first + count - 1, after packing.
 void full_attention(const FullAttention& x, uint8_t* memory, int first, int count, Isa isa,
                     base::Pool& pool);

@@ -38,14 +38,14 @@ struct Case {
     return out;
   }
 
-  std::vector<float> run(float scale, Isa isa, int threads, int pieces) const {
+  std::vector<float> run(float scale, Isa isa, int threads, int pieces, bool tiles = false) const {
     base::Pool pool(threads);
     std::vector<float> out(tokens * width());
-    FullAttention x{heads, dim, tokens, scale};
+    FullAttention x{heads, dim, tokens, scale, tiles};
     x.q = qkv.data(), x.k = x.q + width(), x.v = x.k + width(), x.stride = 3 * width();
     x.out = out.data(), x.out_stride = width();
     TestMemory memory(full_attention_bytes(x, threads));
-    full_attention_pack(x, memory.bytes, pool);
+    full_attention_pack(x, memory.bytes, isa, pool);
     for (int first = 0; first < x.pieces(); first += pieces) {
       full_attention(x, memory.bytes, first, std::min(pieces, x.pieces() - first), isa, pool);
     }
@@ -65,10 +65,26 @@ TEST(FullAttention, EqualsTheFormulaInDoublePrecision) {
   }
 }
 
+// Three factors are rounded to 8 bits, and a share of a softmax.
+TEST(FullAttention, OnTilesStaysAsNearAsBfloat16Is) {
+  for (const Case& c : {Case(3, 12, 36), Case(1, 32, 50), Case(2, 64, 97), Case(1, 272, 300)}) {
+    const float scale = 1 / std::sqrt(float(c.dim));
+    const auto wanted = c.reference(scale);
+    for (const Isa isa : tile_isas()) {
+      const double worst = worst_difference(c.run(scale, isa, 2, 1000, true), wanted);
+      EXPECT_LT(worst, 1e-2) << isa_name(isa) << " " << c.heads << " x " << c.dim;
+      EXPECT_GT(worst, 1e-5) << "in f32 after all";
+    }
+  }
+}
+
 TEST(FullAttention, DoesNotDependOnThreadsOrPieces) {
   const Case c(3, 20, 130);
   for (const Isa isa : test_isas()) {
     EXPECT_EQ(c.run(0.2f, isa, 1, 1000), c.run(0.2f, isa, 2, 2)) << isa_name(isa);
+  }
+  for (const Isa isa : tile_isas()) {
+    EXPECT_EQ(c.run(0.2f, isa, 1, 1000, true), c.run(0.2f, isa, 2, 2, true)) << isa_name(isa);
   }
 }
 

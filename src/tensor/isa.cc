@@ -24,15 +24,17 @@ bool has_avx512_vnni() {
          __builtin_cpu_supports("avx512vnni");
 }
 
-// Leaf 7, EDX: AMX-TILE and AMX-INT8. The kernel keeps tiles of a process only once it was asked
-// to (Documentation/arch/x86/xstate.rst); one that does not know them refuses.
+// Leaf 7, EDX: AMX-TILE, AMX-INT8 and AMX-BF16; its subleaf 1, EAX: AVX512-BF16. The kernel keeps
+// tiles of a process only once it was asked to (Documentation/arch/x86/xstate.rst); one that does
+// not know them refuses.
 bool has_amx() {
-  constexpr unsigned tile = 1u << 24, int8 = 1u << 25;
+  constexpr unsigned tile = 1u << 24, int8 = 1u << 25, tile_bf16 = 1u << 22, bf16 = 1u << 5;
+  constexpr unsigned tiles = tile | int8 | tile_bf16;
   constexpr int ask_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XTILEDATA
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return has_avx512_vnni() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 &&
-         (edx & tile) != 0 && (edx & int8) != 0 &&
-         syscall(SYS_arch_prctl, ask_permission, tile_data) == 0;
+         (edx & tiles) == tiles && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 &&
+         (eax & bf16) != 0 && syscall(SYS_arch_prctl, ask_permission, tile_data) == 0;
 }
 
 base::Result<Isa> refused(std::string_view name) {
