@@ -11,6 +11,11 @@
 #include "base/clock.h"
 
 namespace base {
+namespace {
+
+constexpr int own_share_threads_max = 4;  // by measurement with 2, 4, 8 and 16
+
+}  // namespace
 
 // One run is a generation. The caller writes the job, then publishes generation + 1; a worker that
 // sees it takes chunks until none is left and counts itself out. The caller returns only when all
@@ -27,29 +32,30 @@ struct Pool::State {
   std::mutex park_mutex;
   std::condition_variable wake;
 
-  // A thread begins with its own share of a job, the same one each time, and what it worked on in
-  // the last job may still be in its cache; then it helps the others.
+  // A few threads have a share each: they begin with it, the same one each time, where what they
+  // worked on in the last job may still be in their cache, then help the others. Of many threads
+  // each would read a place of its own in the weights, which the memory serves more slowly: they
+  // have one share for all.
   struct alignas(64) Share {
     std::atomic<int64_t> next{0};
     int64_t end = 0;
   };
-  std::vector<Share> shares;  // by thread
+  std::vector<Share> shares;
   int64_t count = 0;
   int64_t grain = 1;
   FunctionRef<void(int64_t, int64_t, int)>* job = nullptr;
 
   void share_out() {
-    const auto threads = static_cast<int64_t>(shares.size()), chunks = (count + grain - 1) / grain;
-    for (int64_t t = 0; t < threads; ++t) {
-      shares[t].next.store(chunks * t / threads * grain, std::memory_order_relaxed);
-      shares[t].end = std::min(count, chunks * (t + 1) / threads * grain);
+    const auto all = static_cast<int64_t>(shares.size()), chunks = (count + grain - 1) / grain;
+    for (int64_t i = 0; i < all; ++i) {
+      shares[i].next.store(chunks * i / all * grain, std::memory_order_relaxed);
+      shares[i].end = std::min(count, chunks * (i + 1) / all * grain);
     }
   }
 
   void take_chunks(int thread) {
-    const int threads = static_cast<int>(shares.size());
-    for (int i = 0; i < threads; ++i) {
-      Share& share = shares[(thread + i) % threads];
+    for (size_t i = 0; i < shares.size(); ++i) {
+      Share& share = shares[(thread + i) % shares.size()];
       for (;;) {
         const int64_t begin = share.next.fetch_add(grain, std::memory_order_relaxed);
         if (begin >= share.end) break;
@@ -90,7 +96,7 @@ struct Pool::State {
 Pool::Pool(int threads, int spin_us) : state_(std::make_unique<State>()) {
   CHECK(threads >= 1 && threads <= 256, "the caller chooses a sane number of threads");
   state_->spin_us = spin_us;
-  state_->shares = std::vector<State::Share>(threads);
+  state_->shares = std::vector<State::Share>(threads <= own_share_threads_max ? threads : 1);
   for (int i = 1; i < threads; ++i) {
     state_->workers.emplace_back([state = state_.get(), i] { state->work(i); });
   }

@@ -1,8 +1,8 @@
 // Pool: the threads that do the arithmetic. One caller at a time gives it a range; it is cut into
-// chunks. Each thread begins with its own share of them, then helps the others: a thread whose core
-// was stolen delays only its own chunk, and ranges of one kind after the other find what they need
-// in the caches of their threads. Between ranges the workers spin for `spin_us` (a join costs
-// 0.2 µs then, 50 µs through the kernel), after that they park: an idle server uses no CPU.
+// chunks that the threads take in turn (few threads begin with a share of their own), so a thread
+// whose core was stolen delays only its own chunk. Between ranges the workers spin for `spin_us` (a
+// join costs 0.2 µs then, 50 µs through the kernel), after that they park: an idle server uses no
+// CPU.
 //
 // Which thread computes a chunk is not determined; nothing in a result may depend on it. Only rows
 // (outputs) are split, never the dimension that is summed.

@@ -8,7 +8,7 @@ namespace base {
 namespace {
 
 TEST(Pool, CoversTheRangeOnce) {
-  for (int threads : {1, 2, 3, 5}) {
+  for (int threads : {1, 2, 3, 4, 5}) {
     Pool pool(threads, 20);
     for (int64_t count : {0, 1, 7, 64, 1000}) {
       for (int64_t grain : {1, 3, 64}) {
@@ -22,6 +22,20 @@ TEST(Pool, CoversTheRangeOnce) {
         for (const auto& hit : hits) EXPECT_EQ(hit, 1);
       }
     }
+  }
+}
+
+// Thread 0 does not come back from its first chunk before all others are done.
+TEST(Pool, AThreadThatIsStuckDelaysOnlyItsOwnChunk) {
+  for (int threads : {2, 4, 7}) {
+    Pool pool(threads);
+    std::atomic<int> done{0};
+    pool.run(50, 1, [&](int64_t begin, int64_t, int) {
+      while (begin == 0 && done < 49) {
+      }
+      ++done;
+    });
+    EXPECT_EQ(done, 50);
   }
 }
 
