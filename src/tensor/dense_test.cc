@@ -132,6 +132,41 @@ TEST(Dense, TilesEqualTheSumOfRoundedNumbersInEveryBlock) {
   }
 }
 
+// The second product reads the very rows that set() would have made of the first one's results,
+// also where outputs fill neither a panel nor a tile, and whatever the memory held before.
+TEST(Dense, ResultsBecomeTheRowsOfTheNextProduct) {
+  for (const Isa isa : tile_isas()) {
+    const Product first(50, 67, 200), second(50, 40, 67);
+    const DenseKernels& kernels = dense_kernels(isa);
+    base::Pool pool(2);
+    const auto packed = [](const Product& p) {
+      TestMemory memory(dense_bytes(DenseForm::tiles, p.rows, p.cols));
+      pack_dense({DenseForm::tiles, p.rows, p.cols}, memory.bytes, 0, p.rows, p.w.data());
+      return memory;
+    };
+    const TestMemory first_memory = packed(first), second_memory = packed(second);
+    const DenseMatrix w1{DenseForm::tiles, first.rows, first.cols, first_memory.bytes};
+    const DenseMatrix w2{DenseForm::tiles, second.rows, second.cols, second_memory.bytes};
+    const uint64_t bytes = DenseRows::bytes(DenseForm::tiles, 50, 67);
+    TestMemory in_memory(DenseRows::bytes(DenseForm::tiles, 50, 200));
+    TestMemory made(bytes), wanted(bytes);
+    std::memset(made.bytes, 0xff, bytes);  // no numbers
+    const DenseRows in(DenseForm::tiles, 50, 200, in_memory.bytes, kernels);
+    const DenseRows made_rows(DenseForm::tiles, 50, 67, made.bytes, kernels);
+    const DenseRows wanted_rows(DenseForm::tiles, 50, 67, wanted.bytes, kernels);
+    for (int r = 0; r < 50; ++r) in.set(r, &first.x[r * 200]);
+    std::vector<float> between(50 * 67), y(50 * 40), expected(50 * 40);
+    dense(w1, in, {0, w1.panels()}, {between.data(), 67, first.bias.data()}, isa, pool);
+    for (int r = 0; r < 50; ++r) wanted_rows.set(r, &between[r * 67]);
+    DenseOut out{nullptr, 0, first.bias.data()};
+    out.rows = &made_rows;
+    dense(w1, in, {0, w1.panels()}, out, isa, pool);
+    dense(w2, wanted_rows, {0, w2.panels()}, {expected.data(), 40}, isa, pool);
+    dense(w2, made_rows, {0, w2.panels()}, {y.data(), 40}, isa, pool);
+    EXPECT_EQ(y, expected) << isa_name(isa);
+  }
+}
+
 TEST(Dense, WordsAreNearerThanBfloat16AndSurviveWhatIsNoNumber) {
   const Product product(20, 64, 1024);
   const auto exact = product.reference(false);
