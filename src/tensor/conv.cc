@@ -204,17 +204,15 @@ uint64_t ConvShape::operations(int rows, int panels) const {
 
 namespace {
 
-// A thread's products, or a panel's transformed weights before they become halves; and a block.
-int64_t product_floats(const ConvShape& s) {
+// A thread's products, or a panel's transformed weights before they become halves.
+int64_t thread_floats(const ConvShape& s) {
   const int64_t products = int64_t{group_panels} * points * product_spread;
   return s.tiles ? std::max(products, int64_t{points} * s.in * dense_panel) : products;
 }
-int64_t thread_floats(const ConvShape& s) {
-  return product_floats(s) + (s.tiles ? block_floats(s) : 0);
-}
 
-// Whether each thread transforms the pixels of its blocks itself: they stay in its cache. Products
-// on tiles are so fast that the way to the outer cache and back takes longer.
+// Whether each thread transforms the pixels of its blocks itself, in the place of one block: they
+// stay in its cache. Products on tiles are so fast that the way to the outer cache and back takes
+// longer.
 bool block_by_block(const ConvShape& s, ConvBand band, int threads) {
   constexpr int blocks_per_thread = 3;  // fewer would leave threads idle
   return s.tiles && blocks_of(s, band.count) >= blocks_per_thread * threads;
@@ -311,7 +309,7 @@ void conv_output(const ConvShape& s, const ConvOutput& output, ConvBand band, in
   if (block_by_block(s, band, pool.threads())) {
     pool.run(blocks, 1, [&](int64_t begin, int64_t end, int thread) {
       float* m = memory.products + thread * thread_floats(s);
-      float* v = m + product_floats(s);
+      float* v = memory.tiles + thread * block_floats(s);
       for (int64_t block = begin; block < end; ++block) {
         const int64_t first = block * block_tiles(s);
         const int64_t last = std::min<int64_t>(first + block_tiles(s), band_tiles);

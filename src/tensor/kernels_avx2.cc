@@ -20,8 +20,6 @@ PanelKernel quantized(Dtype dtype) {
 
 // ---- f32 activations ---------------------------------------------------------------------------
 
-enum class Stored { f32, f16, bf16, f8 };
-
 template <Stored stored>
 AVX2_INLINE __m256 weights8(const uint8_t* p) {
   if constexpr (stored == Stored::f32) return _mm256_load_ps(reinterpret_cast<const float*>(p));
@@ -48,8 +46,7 @@ AVX2_INLINE Sixteen weights16(const uint8_t* w, const Sixteen& scale) {
     return {_mm256_mul_ps(f8_values(_mm256_castsi256_si128(wide)), scale.low),
             _mm256_mul_ps(f8_values(_mm256_extracti128_si256(wide, 1)), scale.high)};
   } else {
-    constexpr int size = stored == Stored::f32 ? 4 : 2;
-    return {weights8<stored>(w), weights8<stored>(w + 8 * size)};
+    return {weights8<stored>(w), weights8<stored>(w + 8 * FloatStream<stored>::bytes)};
   }
 }
 
@@ -57,20 +54,18 @@ AVX2_INLINE Sixteen weights16(const uint8_t* w, const Sixteen& scale) {
 template <Stored stored, int NT>
 AVX2_FN void float_tile(const uint8_t* unit, int count, const float* x, int64_t x_stride,
                         float* acc) {
-  constexpr bool f8 = stored == Stored::f8;
-  constexpr int size = f8 ? 1 : stored == Stored::f32 ? 4 : 2;
-  constexpr int lines_apart = 4 / size;  // k between two lines
-  const uint8_t* w = f8 ? unit + f8_codes_at : unit;
-  const int run = f8 ? f8_scaled_k : count;
+  using Stream = FloatStream<stored>;
+  const uint8_t* w = Stream::weights(unit);
+  const int run = Stream::run(count);
   __m256 t[2][NT];
   Sixteen scale{_mm256_setzero_ps(), _mm256_setzero_ps()};
 #pragma GCC unroll 4
   for (int c = 0; c < NT; ++c) t[0][c] = t[1][c] = _mm256_setzero_ps();
   for (int first = 0; first < count; first += run, unit += f8_scales_bytes) {
     const auto* scales = reinterpret_cast<const float*>(unit);
-    if constexpr (f8) scale = {_mm256_load_ps(scales), _mm256_load_ps(scales + 8)};
-    for (int k = first; k < first + run; ++k, w += half_rows * size) {
-      if (k % lines_apart == 0) prefetch_line(w);
+    if constexpr (Stream::f8) scale = {_mm256_load_ps(scales), _mm256_load_ps(scales + 8)};
+    for (int k = first; k < first + run; ++k, w += half_rows * Stream::bytes) {
+      if (k % Stream::lines_apart == 0) prefetch_line(w);
       const Sixteen weights = weights16<stored>(w, scale);
 #pragma GCC unroll 4
       for (int c = 0; c < NT; ++c) {

@@ -19,8 +19,6 @@ PanelKernel quantized(Dtype dtype) {
 
 // ---- f32 activations ---------------------------------------------------------------------------
 
-enum class Stored { f32, f16, bf16, f8 };
-
 template <Stored stored>
 AVX512_INLINE __m512 weights16(const uint8_t* p) {
   if constexpr (stored == Stored::f32) return _mm512_load_ps(reinterpret_cast<const float*>(p));
@@ -37,7 +35,7 @@ AVX512_INLINE __m512 f8_values(const uint8_t* p) {
   return _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0f));
 }
 
-// Weights at w + size * k; of an FP8 unit its codes, with the scale of their block.
+// Weights of 16 rows at w; of an FP8 unit its codes, with the scale of their block.
 template <Stored stored>
 AVX512_INLINE __m512 scaled_weights16(const uint8_t* w, __m512 scale) {
   if constexpr (stored == Stored::f8) return _mm512_mul_ps(f8_values(w), scale);
@@ -48,18 +46,16 @@ AVX512_INLINE __m512 scaled_weights16(const uint8_t* w, __m512 scale) {
 template <Stored stored, int NT>
 AVX512_FN void float_tile(const uint8_t* unit, int count, const float* x, int64_t x_stride,
                           float* acc) {
-  constexpr bool f8 = stored == Stored::f8;
-  constexpr int size = f8 ? 1 : stored == Stored::f32 ? 4 : 2;
-  constexpr int lines_apart = 4 / size;  // k between two lines
-  const uint8_t* w = f8 ? unit + f8_codes_at : unit;
-  const int run = f8 ? f8_scaled_k : count;
+  using Stream = FloatStream<stored>;
+  const uint8_t* w = Stream::weights(unit);
+  const int run = Stream::run(count);
   __m512 t[NT], scale = _mm512_setzero_ps();
   AVX512_UNROLL
   for (int c = 0; c < NT; ++c) t[c] = _mm512_setzero_ps();
   for (int first = 0; first < count; first += run, unit += f8_scales_bytes) {
-    if constexpr (f8) scale = _mm512_load_ps(reinterpret_cast<const float*>(unit));
-    for (int k = first; k < first + run; ++k, w += half_rows * size) {
-      if (k % lines_apart == 0) prefetch_line(w);
+    if constexpr (Stream::f8) scale = _mm512_load_ps(reinterpret_cast<const float*>(unit));
+    for (int k = first; k < first + run; ++k, w += half_rows * Stream::bytes) {
+      if (k % Stream::lines_apart == 0) prefetch_line(w);
       const __m512 weights = scaled_weights16<stored>(w, scale);
       AVX512_UNROLL
       for (int c = 0; c < NT; ++c) {

@@ -39,6 +39,18 @@ constexpr int q3_k_high_line(int e) { return 5 * e; }                 // e < 2
 constexpr int q6_k_low_line(int i) { return i < 4 ? 2 * i : 4 + i; }  // i < 8
 constexpr int q6_k_high_line(int m) { return 2 * m + 1; }             // m < 4
 
+// How weights that meet f32 activations stand in a stream of 16 rows.
+enum class Stored { f32, f16, bf16, f8 };
+template <Stored stored>
+struct FloatStream {
+  static constexpr bool f8 = stored == Stored::f8;
+  static constexpr int bytes = f8 ? 1 : stored == Stored::f32 ? 4 : 2;  // of a weight
+  static constexpr int lines_apart = 4 / bytes;                         // k from line to line
+  // Of a superblock's unit: its first weights, and how many k of its `count` share their scales.
+  static const uint8_t* weights(const uint8_t* unit) { return f8 ? unit + f8_codes_at : unit; }
+  static int run(int count) { return f8 ? f8_scaled_k : count; }
+};
+
 inline constexpr int block_k = 32;  // the shortest run of k that has a scale of its own
 // Kernels sum over superblocks of this many k; no block or unit of elements crosses one.
 inline constexpr int superblock_k = 256;
