@@ -556,6 +556,24 @@ test('a reload in the middle joins the drawing again', async ({ chat, server }) 
   await expect(squares(chat).locator('img')).toBeVisible();
 });
 
+// Its conversation is read between the session and the stream: what it follows is not forgotten.
+test('a reload joins again when the stream opens last', async ({ chat, server }) => {
+  await switchToDrawing(chat);
+  await send(chat, '/script sketch 4 at 2000/s; gate');
+  await expect.poll(() => coloured(chat)).toBe(4 * 24);
+  await chat.addInitScript(() => {
+    const lateMs = 400; // for what waits for a frame, the opening of the stream too
+    const later = window.setTimeout.bind(window);
+    window.requestAnimationFrame = (call) => later(() => call(performance.now()), lateMs);
+    const late = (call: TimerHandler, ms = 0): number => later(call, ms > 100 ? ms : lateMs);
+    window.setTimeout = late as typeof window.setTimeout;
+  });
+  await chat.reload();
+  await expect.poll(() => coloured(chat)).toBe(4 * 24);
+  await openGate(chat, server);
+  await expect(squares(chat).locator('img')).toBeVisible();
+});
+
 test.describe('where no model sees or draws', () => {
   test.use({ serverArgs: [] });
   test('neither is offered, and a dropped picture says so', async ({ chat }) => {

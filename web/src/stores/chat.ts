@@ -789,10 +789,9 @@ export function connect(): void {
       else void refreshList();
     },
   });
-  for (const running of session.peek()?.running ?? []) {
-    const open = cache.get(running.conversation);
-    if (open !== undefined) followRunning(open);
-  }
+  // A conversation that was here before the stream waits for its answer already.
+  for (const generation of generations.keys()) stream.add(generation, 0);
+  for (const conversation of cache.values()) followRunning(conversation);
 }
 
 export function tellSignedOut(): void {
