@@ -52,6 +52,11 @@ SAN_FLAGS = "-O1"
 
 passed = 0
 failed = 0
+failures = []
+PROGRESS = re.compile(r"\[\d+/\d+\] ")  # of Playwright and ninja
+NAMES_A_FAILURE = re.compile(
+    r"\s*\d+\) (\S+\.ts:.*)| FAIL  (.*)"
+    r"|\[  FAILED  \] ([A-Za-z][^\s,]*)|(?:FAILED|ERROR) (\S+::.*)")
 counting = threading.Lock()
 
 
@@ -60,17 +65,25 @@ def say(text):
 
 
 def count(good, bad, name, seconds, log=None):
-    """Adds to the totals; a failure shows the end of its log."""
+    """Adds to the totals; a failure shows the names of what failed and the end of its log."""
     global passed, failed
     with counting:
         passed += good
         failed += bad
         say(f"{'ok  ' if bad == 0 else 'FAIL'} {name}: {good} passed, {bad} failed "
             f"({seconds:.0f} s)")
-        if bad and log and log.exists():
-            lines = log.read_text(errors="replace").splitlines()
-            print("\n".join(f"    {line}" for line in lines[-40:]), flush=True)
-            say(f"the whole text: {log}")
+        if bad:
+            lines = [] if not log or not log.exists() else [
+                line for line in log.read_text(errors="replace").splitlines()
+                if not PROGRESS.match(line)]
+            named = list(dict.fromkeys(match[match.lastindex].strip() for match in map(
+                NAMES_A_FAILURE.match, lines) if match))
+            failures.extend(f"{name}: {line}" for line in named)
+            if not named:
+                failures.append(name)
+            print("\n".join(f"    {line}" for line in named + lines[-40:]), flush=True)
+            if log:
+                say(f"the whole text: {log}")
 
 
 def side_by_side(jobs):
@@ -509,6 +522,8 @@ def main():
         globals()[f"tier_{tier}"]()
     stamp_tree(tiers)
     say(f"{time.monotonic() - start:.0f} s")
+    for failure in failures:
+        say(f"FAIL {failure}")
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed or not passed else 0
 

@@ -10,7 +10,8 @@ import threading
 import zlib
 
 import pytest
-from program import SLOW, Program, alive, wait_until
+from processes import alive, children, open_files
+from program import SLOW, Program, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 JANUS = ROOT / "tests" / "golden" / "model" / "janus-hf"
@@ -42,14 +43,6 @@ def ask(program, picture, timeout=60):
     return status, json.loads(answer)
 
 
-def children(pid):
-    try:
-        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(word) for word in text.split()]
-
-
 def other_than(program, pid):
     now = program.pid("pictures")
     return now if now not in (0, pid) and alive(now) else None
@@ -74,8 +67,7 @@ def test_the_keeper_is_sealed(janus):
     assert "\nThreads:\t1\n" in status
     if running["seal"]["network_namespace"] and os.geteuid() == 0:
         assert os.readlink(f"/proc/{running['pid']}/ns/net") != os.readlink("/proc/self/ns/net")
-    sockets = [os.readlink(link) for link in pathlib.Path(f"/proc/{running['pid']}/fd").iterdir()
-               if os.readlink(link).startswith("socket:")]
+    sockets = [file for file in open_files(running["pid"]) if file.startswith("socket:")]
     assert len(sockets) == 1  # to the engine
 
 

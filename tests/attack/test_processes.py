@@ -6,7 +6,8 @@ import signal
 import subprocess
 import time
 
-from program import BINARY, SLOW, Program, alive, cpu_seconds, wait_until
+from processes import alive, cpu_seconds, open_files
+from program import BINARY, SLOW, Program, wait_until
 
 RESTART_S = 2 * SLOW
 
@@ -142,8 +143,8 @@ def test_one_port_listens(program):
             inodes[fields[9]] = int(fields[1].split(":")[1], 16)
     ports = set()
     for name in ("gate", "engine", "supervisor"):
-        for link in pathlib.Path(f"/proc/{program.pid(name)}/fd").iterdir():
-            inode = os.readlink(link).removeprefix("socket:[").removesuffix("]")
+        for file in open_files(program.pid(name)):
+            inode = file.removeprefix("socket:[").removesuffix("]")
             if inode in inodes:
                 ports.add(inodes[inode])
     assert ports == {program.port}

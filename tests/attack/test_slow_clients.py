@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 
-from program import SLOW, cpu_seconds, resident_bytes, wait_until
+from processes import cpu_seconds, resident_bytes
+from program import SLOW, wait_until
 
 HEADERS, READERS = 2000, 500
 # The starter's time to first token is a few milliseconds, in which a scheduler's tick counts.

@@ -17,6 +17,7 @@ import pytest
 
 from conftest import BINARY
 from hub_server import HubServer, sha256
+from processes import alive, open_files
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 import scripted_model  # noqa: E402
@@ -214,10 +215,10 @@ def test_neither_gate_nor_engine_has_a_socket_to_the_network(home, hub, make_sit
     puller = site.until(lambda: site.pid("pull"), "the puller's process")
 
     def connected(pid):
-        inodes = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        files = open_files(pid)
         remote = f":{hub.port:04X} "
         table = pathlib.Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
-        return any(remote in line and f"socket:[{line.split()[9]}]" in inodes for line in table)
+        return any(remote in line and f"socket:[{line.split()[9]}]" in files for line in table)
     assert connected(puller), "the control: the one process that may"
     assert not connected(site.pid("gate")) and not connected(site.pid("engine"))
     free.set()
@@ -291,8 +292,7 @@ def test_the_whole_server_is_killed(home, hub, make_site, large):
     puller = site.pid("pull")
     site.until(lambda: site.current()["state"] == "fetching", "fetching")
     site.stop(signal.SIGKILL)
-    site.until(lambda: not pathlib.Path(f"/proc/{puller}").exists() or "Z" in pathlib.Path(
-        f"/proc/{puller}/stat").read_text(), "the puller's end")
+    site.until(lambda: not alive(puller), "the puller's end")
     free.set()
     hub.before = lambda request: None
     site.start()
