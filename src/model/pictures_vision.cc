@@ -12,6 +12,7 @@
 namespace model {
 namespace {
 
+using tensor::DenseForm;
 using tensor::DenseMatrix;
 using tensor::DenseRows;
 
@@ -47,16 +48,18 @@ class SeeBuilder {
     const uint64_t tokens = tokens_, threads = threads_;
     const uint64_t between = tiles_ ? 0 : std::max(v_.ffn, hidden_);
     sizes_.x = tokens * v_.width;
-    sizes_.wide = tokens * std::max<uint64_t>(3 * v_.width, between);
+    sizes_.wide = tokens * std::max<uint64_t>(attends_on_tiles() ? 0 : 3 * v_.width, between);
     sizes_.temporary = threads * std::max(v_.width, 3 * v_.patch * v_.patch);
-    sizes_.attention_bytes = tensor::full_attention_bytes(attention_shape(nullptr), threads_);
-    const auto grow = [&](const DenseMatrix& w, int which) {
+    sizes_.attention_bytes = tensor::full_attention_bytes(attention_shape(), threads_);
+    const auto grow_to = [&](const DenseMatrix& w, int64_t cols, int which) {
       uint64_t& bytes = sizes_.rows_bytes[which];
-      bytes = std::max(bytes, DenseRows::bytes(w.form, tokens_, w.cols));
+      bytes = std::max(bytes, DenseRows::bytes(w.form, tokens_, cols));
     };
+    const auto grow = [&](const DenseMatrix& w, int which) { grow_to(w, w.cols, which); };
     grow(weights_.patch.w, 0);
     for (const VisionLayer& layer : weights_.layers) {
       grow(layer.qkv.w, 0);
+      if (attends_on_tiles()) grow_to(layer.qkv.w, layer.qkv.w.rows, 1);
       grow(layer.proj.w, 0);
       grow(layer.fc1.w, 0);
       grow(layer.fc2.w, second());
@@ -71,7 +74,10 @@ class SeeBuilder {
   int second() const { return tiles_ ? 1 : 0; }
 
   static DenseRows rows_of(SeeState& s, const DenseMatrix& w, int tokens, int which) {
-    return {w.form, tokens, w.cols, s.rows[which], tensor::dense_kernels(s.machine->isa)};
+    return rows_of(s, w.form, w.cols, tokens, which);
+  }
+  static DenseRows rows_of(SeeState& s, DenseForm form, int64_t cols, int tokens, int which) {
+    return {form, tokens, cols, s.rows[which], tensor::dense_kernels(s.machine->isa)};
   }
 
   // A unit that makes rows for w: fill(state, token, temporary) gives each.
@@ -110,14 +116,19 @@ class SeeBuilder {
     }
   }
 
+  // On tiles: the product of `part` becomes rows itself, the other ones.
+  void product_rows(const DensePart& part, bool gelu, int which) {
+    product_into(part.w, which,
+                 [&part, gelu, which, tokens = tokens_](SeeState& s, const auto& run) {
+                   const DenseRows rows = rows_of(s, part.w.form, part.w.rows, tokens, 1 - which);
+                   run({nullptr, 0, part.bias, nullptr, gelu, &rows});
+                 });
+  }
+
   // gelu of the product with `part`, which becomes the rows of `next`: says which they are.
   int between(const DensePart& part, const DenseMatrix& next, int which) {
     if (tiles_) {
-      product_into(part.w, which,
-                   [&part, &next, which, tokens = tokens_](SeeState& s, const auto& run) {
-                     const DenseRows rows = rows_of(s, next, tokens, 1 - which);
-                     run({nullptr, 0, part.bias, nullptr, true, &rows});
-                   });
+      product_rows(part, true, which);
       return 1 - which;
     }
     product(part.w, [&part](SeeState& s) {
@@ -164,46 +175,68 @@ class SeeBuilder {
 
   int64_t longest() const { return std::max(v_.width, 3 * v_.patch * v_.patch); }
 
-  tensor::FullAttention attention_shape(SeeState* s) const {
+  // Whole tiles of every head, so that rows of the products around it are its own.
+  bool attends_on_tiles() const { return tiles_ && v_.width / v_.heads % tensor::tile_depth == 0; }
+
+  tensor::FullAttention attention_shape() const {
     tensor::FullAttention x;
     x.heads = v_.heads, x.head_dim = v_.width / v_.heads, x.tokens = tokens_;
-    x.scale = 1.0f / std::sqrt(static_cast<float>(x.head_dim)), x.tiles = tiles_;
-    if (s) {
-      x.q = s->wide, x.k = s->wide + v_.width, x.v = s->wide + 2 * v_.width;
-      x.stride = int64_t{3} * v_.width;
-      // A piece writes over the queries that only it has read.
-      x.out = s->wide, x.out_stride = x.stride;
-    }
+    x.scale = 1.0f / std::sqrt(static_cast<float>(x.head_dim)), x.tiles = attends_on_tiles();
     return x;
   }
 
-  void attention() {
-    const uint64_t numbers = uint64_t(tokens_) * v_.width;
-    // Copies of the shape: the builder is gone when units run.
-    const auto shape = [copy = *this](SeeState& s) { return copy.attention_shape(&s); };
-    plan_.add(numbers * 8, [shape](SeeState& s) {
-      tensor::full_attention_pack(shape(s), s.attention, s.machine->isa, *s.machine->pool);
+  // run is called with the shape and where everything is, once.
+  template <class Run>
+  void attention_unit(uint64_t operations, Run run) {
+    const int64_t width = v_.width;
+    plan_.add(operations, [shape = attention_shape(), width, run](SeeState& s) {
+      tensor::FullAttention x = shape;
+      if (!x.tiles) {
+        x.q = s.wide, x.k = s.wide + width, x.v = s.wide + 2 * width;
+        x.stride = 3 * width;
+        // A piece writes over the queries that only it has read.
+        x.out = s.wide, x.out_stride = x.stride;
+        return run(s, x);
+      }
+      const DenseRows qkv = rows_of(s, DenseForm::tiles, 3 * width, x.tokens, 1);
+      const DenseRows out = rows_of(s, DenseForm::tiles, width, x.tokens, 0);
+      x.qkv_rows = &qkv, x.out_rows = &out;
+      run(s, x);
     });
-    const tensor::FullAttention x = attention_shape(nullptr);
+  }
+
+  // From the product of qkv to the rows of proj.
+  void attention(const DenseMatrix& proj) {
+    attention_unit(uint64_t(tokens_) * v_.width * 8,
+                   [](SeeState& s, const tensor::FullAttention& x) {
+                     tensor::full_attention_pack(x, s.attention, s.machine->isa, *s.machine->pool);
+                   });
+    const tensor::FullAttention x = attention_shape();
     const int step = std::max<int>(1, static_cast<int>(unit_operations / x.piece_operations()));
     for (int first = 0; first < x.pieces(); first += step) {
       const int count = std::min(step, x.pieces() - first);
-      plan_.add(count * x.piece_operations(), [shape, first, count](SeeState& s) {
-        tensor::full_attention(shape(s), s.attention, first, count, s.machine->isa,
-                               *s.machine->pool);
+      attention_unit(count * x.piece_operations(), [first, count](SeeState& s,
+                                                                  const tensor::FullAttention& x) {
+        tensor::full_attention(x, s.attention, first, count, s.machine->isa, *s.machine->pool);
       });
     }
+    if (x.tiles) return;
+    rows(proj, longest(), [width = int64_t{v_.width}](SeeState& s, int64_t token, float*) {
+      return s.wide + token * 3 * width;
+    });
   }
 
   void layer(const VisionLayer& layer) {
     const int width = v_.width;
     normalised(layer.norm1, layer.qkv.w);
-    product(layer.qkv.w, [&layer, width](SeeState& s) {
-      return tensor::DenseOut{s.wide, int64_t{3} * width, layer.qkv.bias};
-    });
-    attention();
-    rows(layer.proj.w, longest(),
-         [width](SeeState& s, int64_t token, float*) { return s.wide + token * 3 * width; });
+    if (attends_on_tiles()) {
+      product_rows(layer.qkv, false, 0);
+    } else {
+      product(layer.qkv.w, [&layer, width](SeeState& s) {
+        return tensor::DenseOut{s.wide, int64_t{3} * width, layer.qkv.bias};
+      });
+    }
+    attention(layer.proj.w);
     product(layer.proj.w, [&layer, width](SeeState& s) {
       return tensor::DenseOut{s.x, width, layer.proj.bias, s.x};
     });

@@ -1,7 +1,6 @@
 #include "tensor/full_attention.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "base/check.h"
 #include "tensor/dense_kernels.h"
@@ -18,7 +17,7 @@ int64_t padded(int64_t n) { return panels_of(n) * dense_panel; }
 // Where things stand in the memory, in floats: by head the keys, panels of 16 tokens
 // [head_dim][16], and the values, panels of 16 dimensions [tokens][16]; by thread scores
 // (48, tokens) and a panel of results (48, 16). With tiles keys and values are panels of bf16, half
-// as large, and each thread has besides scores its queries and shares as tiles, and all results.
+// as large, and each thread has besides scores its shares as tiles, and all results.
 struct Places {
   explicit Places(const FullAttention& x)
       : scores_stride(padded(x.tokens)),
@@ -27,10 +26,9 @@ struct Places {
         thread((scores_stride + dense_panel) * piece_rows) {
     if (!x.tiles) return;
     scores_stride = tile_padded(x.tokens);
-    keys = padded(x.tokens) * tile_padded(x.head_dim) / 2;
-    values = padded(x.head_dim) * tile_padded(x.tokens) / 2;
-    thread = (scores_stride + padded(x.head_dim)) * piece_rows +
-             (tile_padded(x.head_dim) + tile_padded(x.tokens)) * piece_rows / 2;
+    keys = padded(x.tokens) * x.head_dim / 2;
+    values = x.head_dim * tile_padded(x.tokens) / 2;
+    thread = (scores_stride + x.head_dim) * piece_rows + tile_padded(x.tokens) * piece_rows / 2;
   }
   int64_t scores_stride, keys, values, thread;
 };
@@ -59,42 +57,41 @@ void pack_values(const FullAttention& x, const float* v, float* out) {
   }
 }
 
-// A panel of 16 keys: [head_dim / 2][16][2].
-void pack_keys_as_tiles(const FullAttention& x, const float* k, const TileKernels& kernels,
-                        uint16_t* out) {
-  const int64_t panel = tile_padded(x.head_dim) * dense_panel;
-  std::vector<uint16_t> key(panel);  // in the places of a row
+// Where a token's numbers of a head begin: of its query, key or value.
+enum Part : uint8_t { query, key, value };
+const uint16_t* place(const FullAttention& x, Part part, int head, int64_t token) {
+  const int64_t first = (int64_t{part} * x.heads + head) * x.head_dim;
+  return x.qkv_rows->tiles(static_cast<int>(token)) + first * tile_side;
+}
+
+// Panels of 16 keys: [head_dim / 2][16][2].
+void pack_keys_as_tiles(const FullAttention& x, int head, uint16_t* out) {
   for (int64_t token = 0; token < padded(x.tokens); ++token) {
-    if (token < x.tokens) {
-      kernels.put_row(k + token * x.stride, x.head_dim, {key.data(), nullptr});
-    } else {
-      std::fill(key.begin(), key.end(), uint16_t{0});
+    uint16_t* to = out + token / dense_panel * dense_panel * x.head_dim + token % dense_panel * 2;
+    if (token >= x.tokens) {
+      for (int d = 0; d < x.head_dim; d += 2) std::fill_n(to + d * dense_panel, 2, uint16_t{0});
+      continue;
     }
-    uint16_t* to = out + token / dense_panel * panel + token % dense_panel * 2;
-    for (int64_t d = 0; d < tile_padded(x.head_dim); d += 2) {
-      const uint16_t* from = &key[d / tile_depth * tile_numbers + d % tile_depth];
-      std::copy_n(from, 2, to + d * dense_panel);
+    const uint16_t* from = place(x, key, head, token);
+    for (int d = 0; d < x.head_dim; d += 2) {
+      std::copy_n(from + d / tile_depth * tile_numbers + d % tile_depth, 2, to + d * dense_panel);
     }
   }
 }
 
-void pack_values_as_tiles(const FullAttention& x, const float* v, const TileKernels& kernels,
-                          uint16_t* out) {
-  std::vector<float> copy;  // of dimensions that do not fill a panel
-  for (int64_t p = 0; p < panels_of(x.head_dim); ++p) {
-    const int first = static_cast<int>(p) * dense_panel;
-    const int count = std::min(dense_panel, x.head_dim - first);
-    const float* numbers = v + first;
-    int64_t stride = x.stride;
-    if (count < dense_panel) {
-      copy.assign(int64_t{x.tokens} * dense_panel, 0.0f);
-      for (int64_t token = 0; token < x.tokens; ++token) {
-        std::copy_n(numbers + token * x.stride, count, &copy[token * dense_panel]);
+// Panels of 16 dimensions: [tokens / 2][16][2].
+void pack_values_as_tiles(const FullAttention& x, int head, uint16_t* out) {
+  static constexpr uint16_t zeros[dense_panel] = {};
+  for (int d = 0; d < x.head_dim; d += dense_panel) {
+    const int64_t at = d / tile_depth * tile_numbers + d % tile_depth;
+    for (int64_t token = 0; token < tile_padded(x.tokens); token += 2, out += 2 * dense_panel) {
+      const uint16_t* even = token < x.tokens ? place(x, value, head, token) + at : zeros;
+      const uint16_t* odd = token + 1 < x.tokens ? place(x, value, head, token + 1) + at : zeros;
+      for (int i = 0; i < dense_panel; ++i) {
+        out[2 * i] = even[i];
+        out[2 * i + 1] = odd[i];
       }
-      numbers = copy.data(), stride = dense_panel;
     }
-    kernels.put_panel(numbers, stride, x.tokens,
-                      {out + p * tile_padded(x.tokens) * dense_panel, nullptr});
   }
 }
 
@@ -132,13 +129,14 @@ void run_piece(const FullAttention& x, const Places& places, const float* keys, 
   }
 }
 
-// y (rows, stride) = rows of tiles times panels, over a depth of whole tiles.
-void multiply_tiles(const TileKernels& kernels, const uint16_t* a, int rows, int64_t depth,
-                    const uint16_t* panels, int64_t count, float* y, int64_t stride) {
+// y (rows, stride) = rows of tiles, next_a numbers from 16 of them to the next, times panels.
+void multiply_tiles(const TileKernels& kernels, const uint16_t* a, int64_t next_a, int rows,
+                    int64_t depth, const uint16_t* panels, int64_t count, float* y,
+                    int64_t stride) {
   TileProduct product{};
   product.a.high = a, product.b.high = panels;
   product.rows = (rows + tile_side - 1) / tile_side * tile_side;
-  product.next_a_rows = depth * tile_side;
+  product.next_a_rows = next_a;
   product.depth = static_cast<int>(depth), product.panels = static_cast<int>(count);
   product.next_b_panel = depth * dense_panel;
   product.y = y, product.next_y_panel = dense_panel, product.next_y_row = stride;
@@ -150,32 +148,28 @@ void run_piece_on_tiles(const FullAttention& x, const Places& places, const floa
                         const float* values, int head, int first, const DenseKernels& kernels,
                         float* scores) {
   const int rows = std::min(piece_rows, x.tokens - first);
-  const int64_t head_depth = tile_padded(x.head_dim), token_depth = tile_padded(x.tokens);
-  const int64_t result_stride = padded(x.head_dim);
-  float* result = scores + piece_rows * places.scores_stride;
-  auto* queries = reinterpret_cast<uint16_t*>(result + piece_rows * result_stride);
-  uint16_t* shares = queries + piece_rows * head_depth;
-  const auto place = [](uint16_t* tiles, int row, int64_t depth) {
-    return tiles + row / tile_side * depth * tile_side + row % tile_side * tile_depth;
-  };
+  const int64_t token_depth = tile_padded(x.tokens);
+  float* results = scores + piece_rows * places.scores_stride;
+  auto* shares = reinterpret_cast<uint16_t*>(results + int64_t{piece_rows} * x.head_dim);
   const TileKernels& tiles = *kernels.tiles;
-  for (int r = 0; r < rows; ++r) {
-    tiles.put_row(x.q + (first + r) * x.stride + int64_t{head} * x.head_dim, x.head_dim,
-                  {place(queries, r, head_depth), nullptr});
-  }
-  multiply_tiles(tiles, queries, rows, head_depth, reinterpret_cast<const uint16_t*>(keys),
-                 panels_of(x.tokens), scores, places.scores_stride);
+  multiply_tiles(tiles, place(x, query, head, first), x.qkv_rows->cols() * tile_side, rows,
+                 x.head_dim, reinterpret_cast<const uint16_t*>(keys), panels_of(x.tokens), scores,
+                 places.scores_stride);
   float reciprocal[piece_rows];
   for (int r = 0; r < rows; ++r) {
-    float* row = scores + r * places.scores_stride;
-    uint16_t* to = place(shares, r, token_depth);
-    reciprocal[r] = 1.0f / tiles.put_softmax(row, x.tokens, x.scale, to);
+    uint16_t* to =
+        shares + r / tile_side * token_depth * tile_side + r % tile_side * int64_t{tile_depth};
+    reciprocal[r] =
+        1.0f / tiles.put_softmax(scores + r * places.scores_stride, x.tokens, x.scale, to);
   }
-  multiply_tiles(tiles, shares, rows, token_depth, reinterpret_cast<const uint16_t*>(values),
-                 panels_of(x.head_dim), result, result_stride);
+  multiply_tiles(tiles, shares, token_depth * tile_side, rows, token_depth,
+                 reinterpret_cast<const uint16_t*>(values), panels_of(x.head_dim), results,
+                 x.head_dim);
   for (int r = 0; r < rows; ++r) {
-    float* out = x.out + (first + r) * x.out_stride + int64_t{head} * x.head_dim;
-    for (int i = 0; i < x.head_dim; ++i) out[i] = result[r * result_stride + i] * reciprocal[r];
+    float* result = results + int64_t{r} * x.head_dim;
+    for (int i = 0; i < x.head_dim; ++i) result[i] *= reciprocal[r];
+    uint16_t* to = x.out_rows->tiles(first + r) + int64_t{head} * x.head_dim * tile_side;
+    tiles.put_row(result, x.head_dim, {to, nullptr});
   }
 }
 
@@ -195,23 +189,25 @@ uint64_t full_attention_bytes(const FullAttention& shape, int threads) {
 
 void full_attention_pack(const FullAttention& x, uint8_t* memory, Isa isa, base::Pool& pool) {
   const Places places(x);
-  const TileKernels* tiles = x.tiles ? dense_kernels(isa).tiles : nullptr;
-  CHECK(!x.tiles || tiles, "an Isa that has tiles");
+  const int64_t width = int64_t{x.heads} * x.head_dim;
+  CHECK(!x.tiles || (dense_kernels(isa).tiles && x.head_dim % tile_depth == 0 &&
+                     x.qkv_rows->fits(DenseForm::tiles) && x.out_rows->fits(DenseForm::tiles) &&
+                     x.qkv_rows->cols() == 3 * width && x.out_rows->cols() == width),
+        "rows of whole tiles");
   auto* keys = reinterpret_cast<float*>(memory);
   float* values = keys + x.heads * places.keys;
   pool.run(2 * x.heads, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t head = i / 2;
-      const float *k = x.k + head * x.head_dim, *v = x.v + head * x.head_dim;
+      const int head = static_cast<int>(i / 2);
       float *head_keys = keys + head * places.keys, *head_values = values + head * places.values;
-      if (tiles && i % 2 == 0) {
-        pack_keys_as_tiles(x, k, *tiles, reinterpret_cast<uint16_t*>(head_keys));
-      } else if (tiles) {
-        pack_values_as_tiles(x, v, *tiles, reinterpret_cast<uint16_t*>(head_values));
+      if (x.tiles && i % 2 == 0) {
+        pack_keys_as_tiles(x, head, reinterpret_cast<uint16_t*>(head_keys));
+      } else if (x.tiles) {
+        pack_values_as_tiles(x, head, reinterpret_cast<uint16_t*>(head_values));
       } else if (i % 2 == 0) {
-        pack_keys(x, k, head_keys);
+        pack_keys(x, x.k + int64_t{head} * x.head_dim, head_keys);
       } else {
-        pack_values(x, v, head_values);
+        pack_values(x, x.v + int64_t{head} * x.head_dim, head_values);
       }
     }
   });
