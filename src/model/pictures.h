@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -51,6 +52,9 @@ struct PictureOptions {
   base::Pool* pool = nullptr;  // outlives the model
   tensor::Isa isa = tensor::Isa::scalar;
   bool exact = false;  // weights and activations in f32
+  // Products on tiles in bf16, not with `exact`. Nothing said: where the processor has them. Plain
+  // C++ has them too, for tests.
+  std::optional<bool> tiles;
   LoadOptions load;
 };
 

@@ -64,9 +64,10 @@ struct Parts {
   base::Pool pool{2};
   std::unique_ptr<PictureModel> model;
 
-  Parts(const format::ModelFiles& files, tensor::Isa isa, bool exact) {
+  Parts(const format::ModelFiles& files, tensor::Isa isa, bool exact,
+        std::optional<bool> tiles = std::nullopt) {
     PictureOptions options;
-    options.pool = &pool, options.isa = isa, options.exact = exact;
+    options.pool = &pool, options.isa = isa, options.exact = exact, options.tiles = tiles;
     auto loaded = PictureModel::load(files, options);
     if (!loaded) throw std::runtime_error(loaded.error().message());
     model = std::move(*loaded);
@@ -235,6 +236,26 @@ TEST_F(PictureTypes, AQuantisedTowerSeesNearlyAsItsFloats) {
       }
     }
   }
+}
+
+// What AMX does, on any machine: 8 bits of every factor, and 16 of those that a picture is made of.
+TEST_F(PictureTypes, OnTilesItSeesAndDrawsAsNearAsTheirBitsAllow) {
+  write_wide(path("wide"));
+  const auto files = opened(path("wide"));
+  ASSERT_TRUE(files);
+  const auto canvas = some_canvas();
+  const std::vector<int32_t> codes{0, 3, 1, 4};
+  Parts exact(*files, tensor::Isa::scalar, true), tiles(*files, tensor::Isa::scalar, false, true);
+  const auto embeds = exact.see(canvas, nullptr);
+  const double seen = largest_difference(tiles.see(canvas, nullptr), embeds) / largest_of(embeds);
+  EXPECT_LT(seen, 6e-3);
+  EXPECT_GT(seen, 1e-5) << "in f32 after all";
+  std::vector<float> floats, on_tiles;
+  const auto pixels = exact.draw(codes, &floats);
+  EXPECT_EQ(tiles.draw(codes, &on_tiles).size(), pixels.size());
+  const double drawn = largest_difference(on_tiles, floats) / largest_of(floats);
+  EXPECT_LT(drawn, 1e-3);
+  EXPECT_GT(drawn, 0) << "in f32 after all";
 }
 
 TEST_F(PictureTypes, WhatMustBePlainIsRefusedWhereItIsNot) {

@@ -272,7 +272,7 @@ Result<std::vector<Item>> plan(const format::ModelFiles& files, const PictureOpt
   }
   weights.config = *config.janus;
   weights.hidden = config.hidden;
-  weights.tiles = options.isa == tensor::Isa::amx && !options.exact;
+  weights.tiles = !options.exact && options.tiles.value_or(options.isa == tensor::Isa::amx);
   return PicturePlanner(files, options.exact, weights).run();
 }
 
