@@ -217,6 +217,7 @@ test('measuring the box moves no text', async ({ chat, server }) => {
   const view = chat.locator('.scroller');
   await chat.locator('#box').fill('a\nb\nc\nd');
   await view.evaluate((view) => (view.scrollTop = view.scrollHeight));
+  await expect(chat.locator('.pill')).toHaveCount(0); // its room is the text's then
   const top = (): Promise<number> => view.evaluate((view) => view.scrollTop);
   const end = await top();
   await chat.mouse.move(600, 300);
