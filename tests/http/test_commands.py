@@ -83,6 +83,13 @@ def test_a_number_below_nothing_is_not_taken_for_a_large_one():
     assert_refused(nautile("run", "M", "--seed", "-1"), 2, "--seed: -1 is less than 0")
 
 
+def test_run_explains_itself():
+    done = subprocess.run([servers.ROOT / "run", "--help"], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "--build-only" in done.stdout and "`--` goes to the server" in done.stdout
+
+
 def test_help_shows_the_defaults():
     for verb, option in (("serve", "--isa"), ("run", "--context"), ("bench", "--prefill"),
                          ("logits", "--rows"), ("perplexity", "--ctx"), ("pull", "--retries")):
