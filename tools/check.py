@@ -64,26 +64,22 @@ def say(text):
     print(f"check: {text}", flush=True)
 
 
-def count(good, bad, name, seconds, log=None, unsteady=0):
-    """Adds to the totals; a failure shows the names of what failed and the end of its log. So does
-    what passed at a second try only (`unsteady`, part of `good`): a fault of it or of its test."""
+def count(good, bad, name, seconds, log=None):
+    """Adds to the totals; a failure shows the names of what failed and the end of its log."""
     global passed, failed
     with counting:
         passed += good
         failed += bad
-        again = f", {unsteady} of them at a second try" if unsteady else ""
-        say(f"{'ok  ' if bad == 0 else 'FAIL'} {name}: {good} passed{again}, {bad} failed "
+        say(f"{'ok  ' if bad == 0 else 'FAIL'} {name}: {good} passed, {bad} failed "
             f"({seconds:.0f} s)")
-        if not bad and not unsteady:
+        if not bad:
             return
         lines = [] if not log or not log.exists() else [
             line for line in log.read_text(errors="replace").splitlines()
             if not PROGRESS.match(line)]
         named = list(dict.fromkeys(match[match.lastindex].strip(" ─") for match in map(
             NAMES_A_FAILURE.match, lines) if match))
-        failures.extend(f"{'FAIL' if bad else 'UNSTEADY'} {name}: {line}" for line in named)
-        if not named:
-            failures.append(f"FAIL {name}")
+        failures.extend([f"{name}: {line}" for line in named] or [name])
         print("\n".join(f"    {line}" for line in named + lines[-40:]), flush=True)
         if log:
             say(f"the whole text: {log}")
@@ -379,17 +375,14 @@ def tier_http():
 def tier_browser():
     if not ensure_build() or not npm_ci("tests/browser"):
         return
-    # A browser has races that are met once in a hundred runs: the second try tells them apart.
-    status, text, seconds, log = run(
-        "browser", ["npx", "playwright", "test", "--reporter=line", "--retries=1"],
-        cwd=ROOT / "tests" / "browser", env=program_env())
-    unsteady = sum(int(n) for n in re.findall(r"^\s*(\d+) flaky", text, re.M))
-    good = unsteady + sum(int(n) for n in re.findall(r"^\s*(\d+) passed", text, re.M))
+    status, text, seconds, log = run("browser", ["npx", "playwright", "test", "--reporter=line"],
+                                     cwd=ROOT / "tests" / "browser", env=program_env())
+    good = sum(int(n) for n in re.findall(r"^\s*(\d+) passed", text, re.M))
     bad = sum(int(n)
               for n in re.findall(r"^\s*(\d+) (?:failed|did not run|interrupted)", text, re.M))
     if status != 0 and bad == 0:
         bad = 1
-    count(good, bad, "browser", seconds, log, unsteady)
+    count(good, bad, "browser", seconds, log)
 
 
 def tier_attack():
@@ -529,7 +522,7 @@ def main():
     stamp_tree(tiers)
     say(f"{time.monotonic() - start:.0f} s")
     for failure in failures:
-        say(failure)
+        say(f"FAIL {failure}")
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed or not passed else 0
 
