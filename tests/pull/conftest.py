@@ -7,7 +7,8 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path.insert(0, str(HERE))
+sys.path.append(str(HERE.parent))  # last: a folder there is called http
 from hub_server import HubServer  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
